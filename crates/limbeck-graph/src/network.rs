@@ -1,0 +1,148 @@
+//! What trains and what teaches: a function from a batch to named tensors.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor};
+
+use crate::{Error, Feature, Result};
+
+/// A trainable or frozen function from a batch to named tensors.
+///
+/// A compiled [`Graph`](crate::ir::Graph) implements it; so can any Burn module. Training mode follows Burn:
+/// inputs on an autodiff device train (batch statistics, dropout), inputs on a plain device
+/// are evaluated.
+pub trait Network: Module {
+    /// Runs the network and records the features named in `taps`.
+    ///
+    /// # Errors
+    /// If an input is missing or wrongly shaped, or a tap does not exist.
+    fn forward(&self, inputs: &Inputs, taps: &Taps) -> Result<Trace>;
+
+    /// The names that [`Taps`] may hold, in order of computation.
+    fn tap_names(&self) -> Vec<String>;
+}
+
+/// One input of a network.
+#[derive(Clone, Debug)]
+pub enum InputTensor {
+    /// Images, signals, table rows.
+    Float(Feature),
+    /// Token ids `[batch, length]`.
+    Tokens(Tensor<2, Int>),
+}
+
+/// The named inputs of one batch.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs {
+    named: Vec<(String, InputTensor)>,
+}
+
+impl Inputs {
+    /// The name of the only input of most networks.
+    pub const DEFAULT: &str = "input";
+
+    /// A single float input under the default name; images are `[batch, channels, height, width]`.
+    pub fn float(input: impl Into<Feature>) -> Self {
+        Self::default().with(Self::DEFAULT, InputTensor::Float(input.into()))
+    }
+
+    /// Adds an input.
+    #[must_use]
+    pub fn with(mut self, name: &str, input: InputTensor) -> Self {
+        self.named.push((name.to_owned(), input));
+        self
+    }
+
+    /// The input called `name`; where there is only one on both sides, its name does not matter.
+    ///
+    /// # Errors
+    /// If there is no such input.
+    pub fn get(&self, name: &str) -> Result<&InputTensor> {
+        if let Some((_, input)) = self.named.iter().find(|(key, _)| key == name) {
+            return Ok(input);
+        }
+        if let [(_, only)] = self.named.as_slice() {
+            return Ok(only);
+        }
+        Err(Error::Unknown {
+            kind: "input",
+            name: name.to_owned(),
+            nearest: self.named.iter().map(|(key, _)| key.clone()).collect(),
+        })
+    }
+
+    /// The float input called `name`.
+    ///
+    /// # Errors
+    /// If there is no such input, or it holds token ids.
+    pub fn get_float(&self, name: &str) -> Result<&Feature> {
+        match self.get(name)? {
+            InputTensor::Float(feature) => Ok(feature),
+            InputTensor::Tokens(tokens) => Err(Error::Input {
+                name: name.to_owned(),
+                expected: "float values".to_owned(),
+                got: format!("token ids {:?}", tokens.dims()),
+            }),
+        }
+    }
+
+    /// The names and tensors, in the order they were added.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &InputTensor)> {
+        self.named
+            .iter()
+            .map(|(name, input)| (name.as_str(), input))
+    }
+
+    /// The device of the first input, if there is one.
+    pub fn device(&self) -> Option<Device> {
+        self.named.first().map(|(_, input)| match input {
+            InputTensor::Float(feature) => feature.device(),
+            InputTensor::Tokens(tokens) => tokens.device(),
+        })
+    }
+}
+
+/// The features to record, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taps(Vec<String>);
+
+impl Taps {
+    /// Records nothing but the output.
+    pub const fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Records the named features.
+    pub fn new<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
+        Self(names.into_iter().map(Into::into).collect())
+    }
+
+    /// The names.
+    pub fn names(&self) -> &[String] {
+        &self.0
+    }
+}
+
+/// What a network computed: its output and the recorded features.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// The output, for a classifier the logits `[batch, classes]`.
+    pub output: Feature,
+    /// The recorded features by tap name; images `[batch, channels, height, width]`.
+    pub features: BTreeMap<String, Feature>,
+}
+
+impl Trace {
+    /// The feature recorded at `tap`.
+    ///
+    /// # Errors
+    /// If it was not recorded.
+    pub fn feature(&self, tap: &str) -> Result<&Feature> {
+        self.features.get(tap).ok_or_else(|| Error::Unknown {
+            kind: "tap",
+            name: tap.to_owned(),
+            nearest: crate::error::nearest(tap, self.features.keys().map(String::as_str)),
+        })
+    }
+}

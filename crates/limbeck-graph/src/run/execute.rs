@@ -1,0 +1,237 @@
+//! One forward pass.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Int, Tensor};
+
+use super::layout::{to_channels_first, to_channels_last};
+use super::node::Run;
+use super::{CompiledGraph, Step};
+use crate::error::nearest;
+use crate::ir::Kind;
+use crate::{Error, Feature, InputTensor, Inputs, Network, Result, Taps, Trace};
+
+/// A value during the run.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Tokens(Tensor<2, Int>),
+    Feature(Feature),
+    /// An image `[batch, height, width, channels]`.
+    ChannelsLast(Tensor<4>),
+}
+
+impl Value {
+    /// As users and losses see it.
+    pub(super) fn feature(self) -> Result<Feature> {
+        match self {
+            Self::Feature(feature) => Ok(feature),
+            Self::ChannelsLast(image) => Ok(to_channels_first(image).into()),
+            Self::Tokens(tokens) => Err(Error::Rank {
+                expected: 2,
+                shape: tokens.dims().to_vec(),
+            }),
+        }
+    }
+
+    /// An image with the channels last.
+    pub(super) fn channels_last(self) -> Result<Tensor<4>> {
+        match self {
+            Self::ChannelsLast(image) => Ok(image),
+            other => Ok(to_channels_last(other.feature()?.try_into()?)),
+        }
+    }
+
+    pub(super) fn tokens(self) -> Result<Tensor<2, Int>> {
+        match self {
+            Self::Tokens(tokens) => Ok(tokens),
+            other => Err(Error::Rank {
+                expected: 2,
+                shape: other.feature()?.shape(),
+            }),
+        }
+    }
+}
+
+impl Network for CompiledGraph {
+    fn forward(&self, inputs: &Inputs, taps: &Taps) -> Result<Trace> {
+        let wanted = self.wanted(taps)?;
+        let plan = &self.plan;
+        let mut values: Vec<Option<Value>> = vec![None; plan.values().len()];
+        let run = self.take_inputs(inputs, &mut values)?;
+        let mut features = BTreeMap::new();
+        let mut record = |number: usize, values: &[Option<Value>]| -> Result<()> {
+            if let (Some(names), Some(value)) = (wanted.get(&number), &values[number]) {
+                let feature = value.clone().feature()?;
+                features.extend(names.iter().map(|&name| (name.to_owned(), feature.clone())));
+            }
+            Ok(())
+        };
+        (0..self.graph.inputs.len()).try_for_each(|number| record(number, &values))?;
+        for step in plan.steps() {
+            let arguments = take_arguments(step, &mut values)?;
+            let results = run.node(step, arguments)?;
+            for (&number, result) in step.outputs.iter().zip(results) {
+                values[number] = Some(result);
+                record(number, &values)?;
+            }
+            for &released in &step.releases {
+                values[released] = None;
+            }
+        }
+        let output = features
+            .get(&self.graph.outputs[0])
+            .cloned()
+            .ok_or_else(|| Error::Unknown {
+                kind: "output value",
+                name: self.graph.outputs[0].clone(),
+                nearest: Vec::new(),
+            })?;
+        let asked =
+            |name: &String| taps.names().contains(name) || self.graph.outputs[1..].contains(name);
+        features.retain(|name, _| asked(name));
+        Ok(Trace { output, features })
+    }
+
+    fn tap_names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for value in self.plan.values() {
+            let tokens = self.analysis.values[value].kind == Kind::Tokens;
+            if !tokens {
+                names.push(value.clone());
+                let aliases = self
+                    .graph
+                    .taps
+                    .iter()
+                    .filter(|(alias, of)| *of == value && *alias != value);
+                names.extend(aliases.map(|(alias, _)| alias.clone()));
+            }
+        }
+        names
+    }
+}
+
+/// The inputs of a step. One that no later step needs is handed over rather than shared, so that Burn can
+/// reuse its memory.
+fn take_arguments(step: &Step, values: &mut [Option<Value>]) -> Result<Vec<Value>> {
+    let argument = |(position, number): (usize, &usize)| {
+        let last = step.releases.contains(number) && !step.inputs[position + 1..].contains(number);
+        let value = match last {
+            true => values[*number].take(),
+            false => values[*number].clone(),
+        };
+        // The plan releases a value only after its last use.
+        value.ok_or_else(|| Error::Device(format!("`{}` lost an input", step.name)))
+    };
+    step.inputs.iter().enumerate().map(argument).collect()
+}
+
+impl CompiledGraph {
+    /// The names to record for each value's number: taps and outputs.
+    fn wanted<'a>(&'a self, taps: &'a Taps) -> Result<BTreeMap<usize, Vec<&'a str>>> {
+        let mut wanted: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+        for name in taps.names().iter().chain(&self.graph.outputs) {
+            let value = self.graph.taps.get(name).unwrap_or(name);
+            let number = self.plan.values().iter().position(|known| known == value);
+            let float = self
+                .analysis
+                .values
+                .get(value)
+                .is_some_and(|value| value.kind == Kind::Float);
+            let Some(number) = number.filter(|_| float) else {
+                let known = self.tap_names();
+                return Err(Error::Unknown {
+                    kind: "tap",
+                    name: name.clone(),
+                    nearest: nearest(name, known.iter().map(String::as_str)),
+                });
+            };
+            wanted.entry(number).or_default().push(name);
+        }
+        Ok(wanted)
+    }
+
+    /// Checks the inputs and puts them in the first places of `values`.
+    fn take_inputs(&self, inputs: &Inputs, values: &mut [Option<Value>]) -> Result<Run<'_>> {
+        let mut batch: Option<usize> = None;
+        let mut device: Option<Device> = None;
+        for (number, expected) in self.graph.inputs.iter().enumerate() {
+            let given = match self.graph.inputs.len() {
+                1 => inputs.get(&expected.name)?,
+                _ => inputs
+                    .iter()
+                    .find(|(name, _)| *name == expected.name)
+                    .map(|(_, input)| input)
+                    .ok_or_else(|| Error::Unknown {
+                        kind: "input",
+                        name: expected.name.clone(),
+                        nearest: inputs.iter().map(|(name, _)| name.to_owned()).collect(),
+                    })?,
+            };
+            let (kind, shape, on, value) = match given {
+                InputTensor::Float(feature) => (
+                    Kind::Float,
+                    feature.shape(),
+                    feature.device(),
+                    Value::Feature(feature.clone()),
+                ),
+                InputTensor::Tokens(tokens) => (
+                    Kind::Tokens,
+                    tokens.dims().to_vec(),
+                    tokens.device(),
+                    Value::Tokens(tokens.clone()),
+                ),
+            };
+            let wrong = |got: String| Error::Input {
+                name: expected.name.clone(),
+                expected: expected.value.to_string(),
+                got,
+            };
+            let rows = *batch.get_or_insert(shape.first().copied().unwrap_or(0));
+            if kind != expected.value.kind || shape != expected.value.shape.sizes(rows) {
+                let kind = if kind == Kind::Tokens {
+                    "token ids "
+                } else {
+                    ""
+                };
+                let batch = if shape.first() == Some(&rows) {
+                    String::new()
+                } else {
+                    format!(" where batch is {rows}")
+                };
+                return Err(wrong(format!("{kind}{shape:?}{batch}")));
+            }
+            if rows == 0 {
+                return Err(wrong("an empty batch".to_owned()));
+            }
+            if let Some(ours) = self
+                .weights
+                .first()
+                .map(|weight| weight.storage.feature().device())
+                && ours != on
+            {
+                return Err(wrong(format!(
+                    "a tensor on {on:?}, while the network is on {ours:?}"
+                )));
+            }
+            // Tokens carry no gradient, so with them the weights tell whether this is training.
+            let trains = on.is_autodiff() || kind == Kind::Tokens && self.is_autodiff();
+            device = Some(match device {
+                Some(other) if other.is_autodiff() => other,
+                _ if trains => on.autodiff(),
+                _ => on,
+            });
+            values[number] = Some(value);
+        }
+        let trains = device.is_some_and(|device| device.is_autodiff());
+        Ok(Run {
+            network: self,
+            trains,
+        })
+    }
+
+    fn is_autodiff(&self) -> bool {
+        self.weights
+            .first()
+            .is_some_and(|weight| weight.storage.feature().device().is_autodiff())
+    }
+}

@@ -1,0 +1,68 @@
+//! Operators on several values.
+
+use super::arrange;
+use crate::{Feature, Result};
+
+/// Runs the expression on two tensors of the same rank.
+macro_rules! same_rank {
+    ($a:expr, $b:expr, $left:ident, $right:ident => $body:expr) => {
+        match ($a, $b) {
+            (Feature::Rank1($left), Feature::Rank1($right)) => Ok(Feature::Rank1($body)),
+            (Feature::Rank2($left), Feature::Rank2($right)) => Ok(Feature::Rank2($body)),
+            (Feature::Rank3($left), Feature::Rank3($right)) => Ok(Feature::Rank3($body)),
+            (Feature::Rank4($left), Feature::Rank4($right)) => Ok(Feature::Rank4($body)),
+            (Feature::Rank5($left), Feature::Rank5($right)) => Ok(Feature::Rank5($body)),
+            (Feature::Rank6($left), Feature::Rank6($right)) => Ok(Feature::Rank6($body)),
+            (left, right) => Err(crate::Error::Rank {
+                expected: left.rank(),
+                shape: right.shape(),
+            }),
+        }
+    };
+}
+
+/// An elementwise operation of two values.
+#[derive(Clone, Copy)]
+pub(in crate::run) enum Elementwise {
+    Add,
+    Subtract,
+    Multiply,
+}
+
+/// `a` and `b` combined element by element; axes of size 1 are repeated, missing ones put in front.
+pub(in crate::run) fn elementwise(
+    operation: Elementwise,
+    a: Feature,
+    b: Feature,
+) -> Result<Feature> {
+    let rank = a.rank().max(b.rank());
+    let (a, b) = (arrange::raise(a, rank)?, arrange::raise(b, rank)?);
+    match operation {
+        Elementwise::Add => same_rank!(a, b, x, y => x + y),
+        Elementwise::Subtract => same_rank!(a, b, x, y => x - y),
+        Elementwise::Multiply => same_rank!(a, b, x, y => x * y),
+    }
+}
+
+/// The matrix product over the last two axes; other axes of size 1 are repeated.
+pub(in crate::run) fn mat_mul(a: Feature, b: Feature) -> Result<Feature> {
+    let rank = a.rank().max(b.rank());
+    let (a, b) = (arrange::raise(a, rank)?, arrange::raise(b, rank)?);
+    same_rank!(a, b, x, y => x.matmul(y))
+}
+
+/// Values of one rank side by side along `axis`.
+pub(in crate::run) fn concatenate(parts: Vec<Feature>, axis: usize) -> Result<Feature> {
+    macro_rules! cat {
+        ($($variant:ident),*) => {
+            match parts.first() {
+                $(Some(Feature::$variant(_)) => {
+                    let parts: Result<Vec<_>> = parts.into_iter().map(TryInto::try_into).collect();
+                    Ok(Feature::$variant(burn::tensor::Tensor::cat(parts?, axis)))
+                })*
+                None => Err(crate::Error::Rank { expected: 1, shape: Vec::new() }),
+            }
+        };
+    }
+    cat!(Rank1, Rank2, Rank3, Rank4, Rank5, Rank6)
+}
