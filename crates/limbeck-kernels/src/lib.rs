@@ -1,0 +1,10 @@
+//! Fast fp32 operations for neural networks on the CPU.
+//!
+//! Images are `[batch, height, width, channels]` in memory, weights of convolutions
+//! `[out_channels, in_channels / groups, height, width]`. Every operation runs on the rayon pool it
+//! is called from, and every sum has an order that depends on the shapes alone: the same input
+//! gives the same bits for any number of threads.
+
+pub mod processor;
+
+pub use processor::Processor;
