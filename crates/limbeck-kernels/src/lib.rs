@@ -5,6 +5,8 @@
 //! is called from, and every sum has an order that depends on the shapes alone: the same input
 //! gives the same bits for any number of threads.
 
+pub mod activation;
 pub mod processor;
 
+pub use activation::Activation;
 pub use processor::Processor;
