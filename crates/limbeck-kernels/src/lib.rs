@@ -7,6 +7,8 @@
 
 pub mod activation;
 pub mod processor;
+pub mod vector;
 
 pub use activation::Activation;
 pub use processor::Processor;
+pub use vector::Vector;
