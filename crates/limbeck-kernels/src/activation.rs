@@ -1,5 +1,7 @@
 //! The activations that other kernels apply in the same pass as their own work.
 
+use crate::vector::Vector;
+
 /// A piecewise linear activation. Its derivative is known from its output, so a kernel that fuses
 /// it need not keep what came before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -34,6 +36,42 @@ impl Activation {
             Self::None => true,
             Self::Relu => output > 0.0,
             Self::Relu6 => output > 0.0 && output < 6.0,
+        }
+    }
+}
+
+/// [`Activation::apply`] to a vector; what is not a number stays so.
+///
+/// # Safety
+///
+/// The processor has the instructions of `V`.
+#[inline(always)]
+pub(crate) unsafe fn apply<V: Vector>(activation: Activation, value: V) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match activation {
+            Activation::None => value,
+            Activation::Relu => V::zero().max(value),
+            Activation::Relu6 => V::splat(6.0).min(V::zero().max(value)),
+        }
+    }
+}
+
+/// `gradient` where [`Activation::passes`] at `output`, zero elsewhere.
+///
+/// # Safety
+///
+/// The processor has the instructions of `V`.
+#[inline(always)]
+pub(crate) unsafe fn pass<V: Vector>(activation: Activation, gradient: V, output: V) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match activation {
+            Activation::None => gradient,
+            Activation::Relu => gradient.where_greater(output, V::zero()),
+            Activation::Relu6 => gradient
+                .where_greater(output, V::zero())
+                .where_greater(V::splat(6.0), output),
         }
     }
 }

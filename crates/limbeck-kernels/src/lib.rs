@@ -6,7 +6,10 @@
 //! gives the same bits for any number of threads.
 
 pub mod activation;
+mod dispatch;
+pub mod norm;
 pub mod processor;
+mod sharing;
 pub mod vector;
 
 pub use activation::Activation;
