@@ -9,7 +9,10 @@ pub mod activation;
 mod dispatch;
 pub mod norm;
 pub mod processor;
+pub mod product;
+mod scratch;
 mod sharing;
+mod sums;
 pub mod vector;
 
 pub use activation::Activation;

@@ -3,6 +3,7 @@
 //! `cargo run --release -p limbeck-kernels --example speed_rest [part of a name]`
 
 mod norms;
+mod products;
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -10,6 +11,7 @@ use std::time::Instant;
 fn main() {
     println!("{:<44} {:>10} {:>12}", "operation", "ms", "per second");
     norms::run();
+    products::run();
 }
 
 /// What one run of an operation amounts to.

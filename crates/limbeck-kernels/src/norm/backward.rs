@@ -2,11 +2,11 @@
 
 use rayon::prelude::*;
 
-use super::sums::{Place, Terms, column_sums};
 use crate::activation::{Activation, pass};
 use crate::dispatch::{self, Kernel};
 use crate::processor::Processor;
 use crate::sharing::Shared;
+use crate::sums::{Place, Terms, column_sums};
 use crate::vector::Vector;
 
 /// Elements of one task.

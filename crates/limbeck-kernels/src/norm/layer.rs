@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::sums::{Place, Terms, column_sums, row_sums};
 use crate::dispatch::{self, Kernel};
 use crate::processor::Processor;
+use crate::sums::{Place, Terms, column_sums, row_sums};
 use crate::vector::Vector;
 
 /// Elements of one task.

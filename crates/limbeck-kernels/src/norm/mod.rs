@@ -10,7 +10,6 @@ mod backward;
 mod layer;
 mod normalize;
 mod statistics;
-mod sums;
 
 pub use backward::{BatchNormGradients, BatchNormSaved, backward, backward_on};
 pub use layer::{

@@ -3,10 +3,10 @@
 use rayon::prelude::*;
 
 use super::statistics::ChannelStatistics;
-use super::sums::Place;
 use crate::activation::{Activation, apply};
 use crate::dispatch::{self, Kernel};
 use crate::processor::Processor;
+use crate::sums::Place;
 use crate::vector::Vector;
 
 /// Elements of one task.

@@ -1,7 +1,7 @@
 //! Mean and variance of every channel over a batch.
 
-use super::sums::{Place, Terms, column_sums};
 use crate::processor::Processor;
+use crate::sums::{Place, Terms, column_sums};
 use crate::vector::Vector;
 
 /// Mean and variance of every channel over a batch.

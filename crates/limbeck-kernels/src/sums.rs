@@ -12,21 +12,21 @@ const BLOCK: usize = 16 * 1024;
 
 /// Where in the matrix a vector lies.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Its row.
-    pub(super) row: usize,
+    pub(crate) row: usize,
     /// The column of its first lane.
-    pub(super) channel: usize,
+    pub(crate) channel: usize,
     /// The element of its first lane.
-    pub(super) index: usize,
+    pub(crate) index: usize,
     /// How many lanes are in use; all of them where `WHOLE` is true.
-    pub(super) lanes: usize,
+    pub(crate) lanes: usize,
 }
 
 impl Place {
     /// The vector at `row` and `channel` of `channels`.
     #[inline(always)]
-    pub(super) fn new<V: Vector>(row: usize, channel: usize, channels: usize) -> Self {
+    pub(crate) fn new<V: Vector>(row: usize, channel: usize, channels: usize) -> Self {
         Self {
             row,
             channel,
@@ -41,7 +41,7 @@ impl Place {
     ///
     /// That many values can be read at `pointer`, and the processor has the instructions of `V`.
     #[inline(always)]
-    pub(super) unsafe fn load<V: Vector, const WHOLE: bool>(self, pointer: *const f32) -> V {
+    pub(crate) unsafe fn load<V: Vector, const WHOLE: bool>(self, pointer: *const f32) -> V {
         // SAFETY: the caller's promise.
         unsafe {
             if WHOLE {
@@ -58,7 +58,7 @@ impl Place {
     ///
     /// That many values can be written at `pointer`, and the processor has the instructions of `V`.
     #[inline(always)]
-    pub(super) unsafe fn store<V: Vector, const WHOLE: bool>(self, value: V, pointer: *mut f32) {
+    pub(crate) unsafe fn store<V: Vector, const WHOLE: bool>(self, value: V, pointer: *mut f32) {
         // SAFETY: the caller's promise.
         unsafe {
             if WHOLE {
@@ -71,7 +71,7 @@ impl Place {
 }
 
 /// What is summed: `(p, q)` at every place, of which the sums are `sum p` and `sum p q`.
-pub(super) trait Terms: Sync {
+pub(crate) trait Terms: Sync {
     /// `p` and `q` at `place`. Called once for each.
     ///
     /// # Safety
@@ -86,7 +86,7 @@ pub(super) trait Terms: Sync {
 /// # Safety
 ///
 /// `terms` can be asked for every place of a `[rows, channels]` matrix.
-pub(super) unsafe fn column_sums(
+pub(crate) unsafe fn column_sums(
     processor: Processor,
     rows: usize,
     channels: usize,
@@ -220,7 +220,7 @@ impl<T: Terms> BlockSums<'_, T> {
 ///
 /// The row lies in the matrix that `terms` knows, and the processor has the instructions of `V`.
 #[inline(always)]
-pub(super) unsafe fn row_sums<V: Vector, T: Terms>(
+pub(crate) unsafe fn row_sums<V: Vector, T: Terms>(
     terms: &T,
     row: usize,
     channels: usize,
