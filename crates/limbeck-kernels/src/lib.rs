@@ -6,5 +6,7 @@
 //! gives the same bits for any number of threads.
 
 pub mod processor;
+pub mod vector;
 
 pub use processor::Processor;
+pub use vector::Vector;
