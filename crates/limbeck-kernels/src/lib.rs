@@ -5,6 +5,7 @@
 //! is called from, and every sum has an order that depends on the shapes alone: the same input
 //! gives the same bits for any number of threads.
 
+pub mod convolution;
 pub mod processor;
 pub mod vector;
 
