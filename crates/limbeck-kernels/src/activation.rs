@@ -1,6 +1,11 @@
 //! The activations that other kernels apply in the same pass as their own work.
 
+use rayon::prelude::*;
+
 use crate::vector::Vector;
+
+/// Elements of one task.
+const CHUNK: usize = 32 * 1024;
 
 /// A piecewise linear activation. Its derivative is known from its output, so a kernel that fuses
 /// it need not keep what came before it.
@@ -47,6 +52,24 @@ impl Activation {
             Self::Relu6 => output > 0.0 && output < 6.0,
         }
     }
+}
+
+/// `result = gradient` where `activation` passes at `output`, zero elsewhere.
+///
+/// # Panics
+///
+/// If the lengths differ.
+pub fn backward(activation: Activation, output: &[f32], gradient: &[f32], result: &mut [f32]) {
+    assert_eq!(output.len(), result.len(), "output and result differ in length");
+    assert_eq!(gradient.len(), result.len(), "gradient and result differ in length");
+    let parts = output.par_chunks(CHUNK).zip(gradient.par_chunks(CHUNK));
+    parts
+        .zip(result.par_chunks_mut(CHUNK))
+        .for_each(|((output, gradient), result)| {
+            for ((output, gradient), result) in output.iter().zip(gradient).zip(result) {
+                *result = if activation.passes(*output) { *gradient } else { 0.0 };
+            }
+        });
 }
 
 /// [`Activation::apply`] to a vector; what is not a number stays so.

@@ -6,6 +6,7 @@
 //! gives the same bits for any number of threads.
 
 pub mod activation;
+pub mod buffer;
 pub mod convolution;
 mod dispatch;
 pub mod norm;
@@ -14,6 +15,7 @@ pub mod product;
 mod scratch;
 mod sharing;
 mod sums;
+pub mod tensor;
 pub mod vector;
 
 pub use activation::Activation;

@@ -13,8 +13,16 @@ pub enum Processor {
     Avx512,
 }
 
-/// The environment variable that lowers [`Processor::best`]: `portable`, `avx2` or `avx512`.
+/// The environment variable that lowers [`Processor::best`]: `portable`, `avx2` or `avx512`; with `off`, tensors are computed
+/// by Burn's own operations.
 pub const VARIABLE: &str = "LIMBECK_KERNELS";
+
+/// Whether [`VARIABLE`] switches the kernels off. It is read once.
+#[must_use]
+pub fn switched_off() -> bool {
+    static OFF: OnceLock<bool> = OnceLock::new();
+    *OFF.get_or_init(|| std::env::var(VARIABLE).is_ok_and(|value| value == "off"))
+}
 
 impl Processor {
     /// The widest family of this machine, or the narrower one that [`VARIABLE`] asks for. It is
