@@ -7,6 +7,8 @@
 
 pub mod activation;
 mod dispatch;
+pub mod elementwise;
+mod functions;
 pub mod norm;
 pub mod processor;
 pub mod product;

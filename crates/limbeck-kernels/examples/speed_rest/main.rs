@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release -p limbeck-kernels --example speed_rest [part of a name]`
 
+mod elements;
 mod norms;
 mod products;
 
@@ -12,6 +13,7 @@ fn main() {
     println!("{:<44} {:>10} {:>12}", "operation", "ms", "per second");
     norms::run();
     products::run();
+    elements::run();
 }
 
 /// What one run of an operation amounts to.
