@@ -10,6 +10,7 @@ mod dispatch;
 pub mod elementwise;
 mod functions;
 pub mod norm;
+pub mod pool;
 pub mod processor;
 pub mod product;
 mod scratch;

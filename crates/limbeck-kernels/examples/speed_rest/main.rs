@@ -4,6 +4,7 @@
 
 mod elements;
 mod norms;
+mod pools;
 mod products;
 
 use std::hint::black_box;
@@ -13,6 +14,7 @@ fn main() {
     println!("{:<44} {:>10} {:>12}", "operation", "ms", "per second");
     norms::run();
     products::run();
+    pools::run();
     elements::run();
 }
 
