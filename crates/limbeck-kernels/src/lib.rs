@@ -5,9 +5,17 @@
 //! is called from, and every sum has an order that depends on the shapes alone: the same input
 //! gives the same bits for any number of threads.
 
+pub mod activation;
 pub mod convolution;
+mod dispatch;
+pub mod norm;
 pub mod processor;
+pub mod product;
+mod scratch;
+mod sharing;
+mod sums;
 pub mod vector;
 
+pub use activation::Activation;
 pub use processor::Processor;
 pub use vector::Vector;

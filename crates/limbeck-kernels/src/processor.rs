@@ -38,8 +38,14 @@ impl Processor {
     pub fn available() -> Vec<Self> {
         [Self::Portable, Self::Avx2, Self::Avx512]
             .into_iter()
-            .filter(|family| *family <= Self::widest())
+            .filter(|family| family.is_available())
             .collect()
+    }
+
+    /// Whether this machine can run the family.
+    #[must_use]
+    pub fn is_available(self) -> bool {
+        self <= Self::widest()
     }
 
     #[cfg(target_arch = "x86_64")]

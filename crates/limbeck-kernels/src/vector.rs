@@ -57,6 +57,20 @@ pub trait Vector: Copy {
     /// `self` where `left > right`, zero elsewhere.
     unsafe fn where_greater(self, left: Self, right: Self) -> Self;
 
+    /// Writes the transpose of the 8 x 8 block at `from` to `to`; rows are `from_stride` and
+    /// `to_stride` elements apart.
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        for row in 0..8 {
+            for column in 0..8 {
+                // SAFETY: the caller promises both blocks.
+                unsafe {
+                    *to.add(column * to_stride + row) = *from.add(row * from_stride + column)
+                };
+            }
+        }
+    }
+
     /// The sum of all lanes, always in the same order: halves are added until one lane is left.
     #[inline(always)]
     unsafe fn sum(self) -> f32 {
@@ -154,6 +168,47 @@ impl Vector for __m512 {
     unsafe fn where_greater(self, left: Self, right: Self) -> Self {
         unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(left, right), self) }
     }
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        unsafe { transpose(from, from_stride, to, to_stride) }
+    }
+}
+
+/// [`Vector::transpose`] by AVX2: row `r` and row `r + 4` share a register from the start, so that
+/// all shuffles stay within halves.
+///
+/// # Safety
+///
+/// As [`Vector::transpose`] for `__m256`.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+    // SAFETY: the caller promises both blocks and the instructions.
+    unsafe {
+        for half in 0..2 {
+            let mut rows = [_mm256_setzero_ps(); 4];
+            for row in 0..4 {
+                let low = _mm_loadu_ps(from.add(row * from_stride + half * 4));
+                let high = _mm_loadu_ps(from.add((row + 4) * from_stride + half * 4));
+                rows[row] = _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(low), high);
+            }
+            let first = _mm256_unpacklo_ps(rows[0], rows[1]);
+            let second = _mm256_unpackhi_ps(rows[0], rows[1]);
+            let third = _mm256_unpacklo_ps(rows[2], rows[3]);
+            let fourth = _mm256_unpackhi_ps(rows[2], rows[3]);
+            let to = to.add(half * 4 * to_stride);
+            _mm256_storeu_ps(to, _mm256_shuffle_ps::<0x44>(first, third));
+            _mm256_storeu_ps(to.add(to_stride), _mm256_shuffle_ps::<0xee>(first, third));
+            _mm256_storeu_ps(
+                to.add(2 * to_stride),
+                _mm256_shuffle_ps::<0x44>(second, fourth),
+            );
+            _mm256_storeu_ps(
+                to.add(3 * to_stride),
+                _mm256_shuffle_ps::<0xee>(second, fourth),
+            );
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -240,6 +295,10 @@ impl Vector for __m256 {
     #[inline(always)]
     unsafe fn where_greater(self, left: Self, right: Self) -> Self {
         unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(left, right), self) }
+    }
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        unsafe { transpose(from, from_stride, to, to_stride) }
     }
 }
 
@@ -369,6 +428,15 @@ mod tests {
             same(V::splat(1.5).scale(b), &|_, y| 1.5 * y.exp2());
             same(a.where_greater(a, V::zero()), &|x, _| x.max(0.0));
             assert_eq!(a.sum(), left.iter().sum::<f32>());
+            let block: Vec<f32> = (0..80).map(|index| index as f32).collect();
+            let mut transposed = [0.0_f32; 72];
+            V::transpose(block.as_ptr(), 10, transposed.as_mut_ptr(), 9);
+            for index in 0..64 {
+                assert_eq!(
+                    transposed[index % 8 * 9 + index / 8],
+                    block[index / 8 * 10 + index % 8]
+                );
+            }
             for count in 0..=V::LANES {
                 let mut copy = vec![9.0_f32; V::LANES];
                 V::load_partial(left.as_ptr(), count).store(copy.as_mut_ptr());

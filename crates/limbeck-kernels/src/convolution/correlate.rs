@@ -3,12 +3,13 @@
 use rayon::prelude::*;
 
 use super::correlation::Correlation;
-use super::epilogue::{Activation, ChannelSums};
+use super::epilogue::ChannelSums;
 use super::layout::Layout;
 use super::panels::{Lanes, Panels, lane_groups, padded_channels};
 use super::scratch::{Scratch, Shared};
 use super::tile::{Consecutive, Finish, Scattered, Work, tile};
 use super::window::{Band, Window, bands, equal_parts};
+use crate::Activation;
 use crate::Processor;
 use crate::vector::Vector;
 

@@ -1,27 +1,6 @@
 //! What happens to the output of a convolution before it leaves the registers.
 
-/// The last step of an [`Epilogue`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub enum Activation {
-    /// The value itself.
-    #[default]
-    None,
-    /// `max(value, 0)`.
-    Relu,
-    /// `min(max(value, 0), 6)`.
-    Relu6,
-}
-
-impl Activation {
-    /// The interval that the activation clamps values to.
-    pub(super) const fn bounds(self) -> (f32, f32) {
-        match self {
-            Self::None => (f32::NEG_INFINITY, f32::INFINITY),
-            Self::Relu => (0.0, f32::INFINITY),
-            Self::Relu6 => (0.0, 6.0),
-        }
-    }
-}
+use crate::Activation;
 
 /// Sums over the pixels of each output channel, from which batch norm gets mean and variance.
 #[derive(Debug, Clone, PartialEq)]

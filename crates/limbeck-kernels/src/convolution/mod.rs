@@ -23,7 +23,7 @@ use correlate::{Ending, Plan};
 use correlation::Correlation;
 use scratch::Shared;
 
-pub use epilogue::{Activation, ChannelSums, Epilogue};
+pub use epilogue::{ChannelSums, Epilogue};
 pub use geometry::Convolution;
 
 use crate::Processor;
