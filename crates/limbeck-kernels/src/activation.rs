@@ -27,6 +27,15 @@ impl Activation {
         }
     }
 
+    /// The interval that the activation clamps values to.
+    pub(crate) const fn bounds(self) -> (f32, f32) {
+        match self {
+            Self::None => (f32::NEG_INFINITY, f32::INFINITY),
+            Self::Relu => (0.0, f32::INFINITY),
+            Self::Relu6 => (0.0, 6.0),
+        }
+    }
+
     /// Whether the gradient passes where the output is `output`. Like PyTorch, it does not at the
     /// corners 0 and 6.
     #[must_use]

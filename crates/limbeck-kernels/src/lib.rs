@@ -6,6 +6,7 @@
 //! gives the same bits for any number of threads.
 
 pub mod activation;
+pub mod convolution;
 mod dispatch;
 pub mod elementwise;
 mod functions;

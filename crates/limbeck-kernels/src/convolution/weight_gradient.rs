@@ -1,0 +1,352 @@
+//! The gradient of the weight: for each step (a source channel and a tap) and target channel a sum
+//! of products over all pixels.
+//!
+//! The pixels are cut into a few fixed shares and the target channels into parts; each pair has
+//! sums of its own, laid out like the panels of the forward pass. Shares are added in their order,
+//! so that the result doesn't depend on the threads.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::correlation::Correlation;
+use super::layout::Layout;
+use super::panels::{Lanes, lane_groups, padded_channels, scatter_panels};
+use super::scratch::{Scratch, Shared};
+use super::window::{Band, Window, bands, equal_parts};
+use crate::Processor;
+use crate::vector::Vector;
+
+/// Pairs of a share of the pixels and a part of the target channels, if there is enough of both.
+const UNITS: usize = 8;
+/// Lanes of a part: enough to pay for gathering the source once per part.
+const PART: usize = 64;
+/// Fewest pixels of a share.
+const FEWEST: usize = 128;
+/// Most pixels of a band, over which the gradient of one group's output is packed.
+const PIXELS: usize = 1024;
+/// Floats of the scratch that holds a chunk's source.
+const SCRATCH: usize = 48 * 1024;
+/// Pixels that are summed over in one go: their gradients for two vectors of channels take half
+/// of the first-level cache.
+const BLOCK: usize = 128;
+
+/// What all units read.
+struct Job<'a> {
+    of: &'a Correlation,
+    layout: &'a Layout,
+    groups: &'a [Lanes],
+    bands: &'a [Band],
+    input: &'a [f32],
+    grad_output: &'a [f32],
+    with_bias: bool,
+}
+
+/// Computes the gradient of the weights that `of` uses and of the bias of its target channels.
+pub(super) fn run(
+    processor: Processor,
+    of: &Correlation,
+    input: &[f32],
+    grad_output: &[f32],
+    grad_weight: &mut [f32],
+    grad_bias: Option<&mut [f32]>,
+) {
+    let direct = of.is_pointwise() && of.source.channels >= 16;
+    let layout = Layout::new(of, direct);
+    let groups = lane_groups(processor, of.target.channels);
+    let lanes = padded_channels(&groups);
+    let pixels = of.batch * of.target.rows * of.target.columns;
+    let parts = (lanes / PART).clamp(1, groups.len().max(1));
+    let wanted = UNITS.div_ceil(parts).min(pixels.div_ceil(FEWEST)).max(1);
+    let limit = (SCRATCH / layout.widest_chunk().max(1)).clamp(2 * BLOCK, PIXELS);
+    let bands = bands(of, limit.min(pixels.div_ceil(wanted)).max(1));
+    let shares = wanted.min(bands.len()).max(1);
+    let share_length = layout.steps() * lanes;
+    let mut memory = Scratch::new(shares * share_length);
+    let sums = Shared::new(memory.as_mut_ptr());
+    let mut bias_sums = vec![
+        0.0_f32;
+        if grad_bias.is_some() {
+            bands.len() * lanes
+        } else {
+            0
+        }
+    ];
+    let bias_target = Shared::new(bias_sums.as_mut_ptr());
+    let job = Job {
+        of,
+        layout: &layout,
+        groups: &groups,
+        bands: &bands,
+        input,
+        grad_output,
+        with_bias: grad_bias.is_some(),
+    };
+    (0..shares * parts)
+        .into_par_iter()
+        .with_max_len(1)
+        .for_each(|unit| {
+            let (share, part) = (unit / parts, unit % parts);
+            let groups = equal_parts(job.groups.len(), parts)
+                .nth(part)
+                .unwrap_or_default();
+            let bands = equal_parts(job.bands.len(), shares)
+                .nth(share)
+                .unwrap_or_default();
+            // SAFETY: units have sums of their own; the family is available.
+            unsafe {
+                let sums = sums.get().add(share * share_length);
+                let bias = bias_target.get();
+                match processor {
+                    Processor::Portable => run_portable(&job, bands, groups, sums, bias),
+                    #[cfg(target_arch = "x86_64")]
+                    Processor::Avx2 => run_avx2(&job, bands, groups, sums, bias),
+                    #[cfg(target_arch = "x86_64")]
+                    Processor::Avx512 => run_avx512(&job, bands, groups, sums, bias),
+                    #[cfg(not(target_arch = "x86_64"))]
+                    _ => run_portable(&job, bands, groups, sums, bias),
+                }
+            }
+        });
+    let target = Shared::new(grad_weight.as_mut_ptr());
+    groups.par_iter().with_max_len(1).for_each(|group| {
+        // SAFETY: groups write channels of their own, and every share has all panels.
+        unsafe {
+            let mut panels = Vec::with_capacity(shares);
+            for share in 0..shares {
+                let offset = share * share_length + layout.steps() * group.first;
+                panels.push(sums.get().add(offset).cast_const());
+            }
+            scatter_panels(of, &layout, group, &panels, target.get());
+        }
+    });
+    if let Some(grad_bias) = grad_bias {
+        for channel in 0..of.target.channels {
+            let sum: f64 = bias_sums
+                .chunks_exact(lanes)
+                .map(|band| f64::from(band[channel]))
+                .sum();
+            grad_bias[of.target.first_channel + channel] = sum as f32;
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+unsafe fn run_avx512(
+    job: &Job<'_>,
+    bands: Range<usize>,
+    groups: Range<usize>,
+    sums: *mut f32,
+    bias: *mut f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { accumulate::<std::arch::x86_64::__m512, 8, 16>(job, bands, groups, sums, bias) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn run_avx2(
+    job: &Job<'_>,
+    bands: Range<usize>,
+    groups: Range<usize>,
+    sums: *mut f32,
+    bias: *mut f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { accumulate::<std::arch::x86_64::__m256, 4, 8>(job, bands, groups, sums, bias) }
+}
+
+unsafe fn run_portable(
+    job: &Job<'_>,
+    bands: Range<usize>,
+    groups: Range<usize>,
+    sums: *mut f32,
+    bias: *mut f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { accumulate::<[f32; 8], 4, 4>(job, bands, groups, sums, bias) }
+}
+
+/// Sums over the pixels of `bands` for the target channels of `groups`, with tiles of `M` steps by
+/// two vectors or `WIDE` steps by one.
+#[inline(always)]
+unsafe fn accumulate<V: Vector, const M: usize, const WIDE: usize>(
+    job: &Job<'_>,
+    bands: Range<usize>,
+    groups: Range<usize>,
+    sums: *mut f32,
+    bias: *mut f32,
+) {
+    let Job { of, layout, .. } = job;
+    let groups = &job.groups[groups];
+    for lanes in groups {
+        // SAFETY: the group's sums.
+        unsafe {
+            sums.add(layout.steps() * lanes.first)
+                .write_bytes(0, layout.steps() * lanes.count);
+        }
+    }
+    for number in bands {
+        let window = Window::new(of, &job.bands[number], layout.plane);
+        let (sources, targets) = window.pixel_offsets();
+        let mut scratch = Scratch::new(window.scratch_length(layout.widest_chunk()));
+        let mut gradients = Scratch::new(targets.len() * 2 * V::LANES);
+        for (index, chunk) in layout.chunks.iter().enumerate() {
+            // SAFETY: the scratch was made for the widest chunk, the panel for the widest group;
+            // offsets come from the window that the scratch was gathered for.
+            unsafe {
+                window.gather(chunk, job.input.as_ptr(), scratch.as_mut_ptr());
+                let base = match layout.plane {
+                    Some(_) => scratch.as_ptr(),
+                    None => job.input.as_ptr().add(chunk.channels.start),
+                };
+                for lanes in groups {
+                    let panel = panel::<V>(job, lanes, &targets, &mut gradients);
+                    if index == 0 && job.with_bias {
+                        let row = number * padded_channels(job.groups) + lanes.first;
+                        sum_rows::<V>(panel, targets.len(), lanes, bias.add(row));
+                    }
+                    let group_sums = sums.add(layout.steps() * lanes.first);
+                    for (block, offsets) in sources.chunks(BLOCK).enumerate() {
+                        let panel = panel.add(block * BLOCK * lanes.count);
+                        for run in &chunk.runs {
+                            let offset = window.run_offset(run.plane, run.row, run.column);
+                            let source = base.add(offset);
+                            let sums = group_sums.add(run.step * lanes.count);
+                            if lanes.vectors == 1 {
+                                steps::<V, WIDE, 1>(source, offsets, panel, sums, run.length);
+                            } else {
+                                steps::<V, M, 2>(source, offsets, panel, sums, run.length);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The gradients of a group's channels as `[pixel][lane]`: where they lie if that is already their
+/// order, otherwise copied to `memory`.
+#[inline(always)]
+unsafe fn panel<V: Vector>(
+    job: &Job<'_>,
+    lanes: &Lanes,
+    targets: &[usize],
+    memory: &mut Scratch,
+) -> *const f32 {
+    let source = job.grad_output.as_ptr().wrapping_add(lanes.first);
+    let first = source.wrapping_add(targets[0]);
+    if job.of.target.column == lanes.count && first.addr().is_multiple_of(V::LANES * 4) {
+        return first;
+    }
+    let panel = memory.as_mut_ptr();
+    // SAFETY: the caller's promise; partial loads read channels that exist only.
+    unsafe {
+        for (pixel, offset) in targets.iter().enumerate() {
+            for n in 0..lanes.vectors {
+                let lane = n * V::LANES;
+                let from = source.add(offset + lane);
+                let count = (lanes.channels - lane).min(V::LANES);
+                let to = panel.add(pixel * lanes.count + lane);
+                let value = if count == V::LANES {
+                    V::load(from)
+                } else {
+                    V::load_partial(from, count)
+                };
+                value.store(to);
+            }
+        }
+    }
+    panel
+}
+
+#[inline(always)]
+unsafe fn sum_rows<V: Vector>(panel: *const f32, pixels: usize, lanes: &Lanes, to: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for n in 0..lanes.vectors {
+            let mut sum = V::zero();
+            for pixel in 0..pixels {
+                sum = sum.add(V::load(panel.add(pixel * lanes.count + n * V::LANES)));
+            }
+            sum.store(to.add(n * V::LANES));
+        }
+    }
+}
+
+/// Adds to the sums of the `length` steps of a run, with the largest tiles that fit.
+#[inline(always)]
+unsafe fn steps<V: Vector, const M: usize, const N: usize>(
+    source: *const f32,
+    offsets: &[usize],
+    panel: *const f32,
+    sums: *mut f32,
+    length: usize,
+) {
+    let mut done = 0;
+    while done < length {
+        // SAFETY: the run has `length` steps and as many rows of sums.
+        unsafe {
+            let source = source.add(done);
+            let sums = sums.add(done * N * V::LANES);
+            let left = length - done;
+            done += if left >= M && left != 9 {
+                tile::<V, M, N>(source, offsets, panel, sums)
+            } else if left == 9 && M >= 8 {
+                tile::<V, 9, N>(source, offsets, panel, sums)
+            } else if left >= 8 && M > 8 {
+                tile::<V, 8, N>(source, offsets, panel, sums)
+            } else if left >= 4 && M > 4 {
+                tile::<V, 4, N>(source, offsets, panel, sums)
+            } else if left >= 3 {
+                tile::<V, 3, N>(source, offsets, panel, sums)
+            } else if left >= 2 {
+                tile::<V, 2, N>(source, offsets, panel, sums)
+            } else {
+                tile::<V, 1, N>(source, offsets, panel, sums)
+            };
+        }
+    }
+}
+
+/// `sums[m][lane] += source[pixel][m] * panel[pixel][lane]` over all pixels; returns `M`.
+#[inline(always)]
+unsafe fn tile<V: Vector, const M: usize, const N: usize>(
+    source: *const f32,
+    offsets: &[usize],
+    panel: *const f32,
+    sums: *mut f32,
+) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut tile = [[V::zero(); N]; M];
+        for m in 0..M {
+            for n in 0..N {
+                tile[m][n] = V::load(sums.add((m * N + n) * V::LANES));
+            }
+        }
+        let mut panel = panel;
+        for offset in offsets {
+            let pixel = source.add(*offset);
+            let mut gradient = [V::zero(); N];
+            for n in 0..N {
+                gradient[n] = V::load(panel.add(n * V::LANES));
+            }
+            for m in 0..M {
+                let value = V::splat(*pixel.add(m));
+                for n in 0..N {
+                    tile[m][n] = value.mul_add(gradient[n], tile[m][n]);
+                }
+            }
+            panel = panel.add(N * V::LANES);
+        }
+        for m in 0..M {
+            for n in 0..N {
+                tile[m][n].store(sums.add((m * N + n) * V::LANES));
+            }
+        }
+    }
+    M
+}

@@ -1,0 +1,261 @@
+//! Cutting the work into bands of target pixels, and the piece of the source that a band reads.
+//!
+//! The source of a band is copied to a zero-padded scratch, `[channels / 16][image][row][column]
+//! [16]`, small enough for the second-level cache: the kernels then need no test for borders.
+
+use std::ops::Range;
+
+use super::correlation::Correlation;
+use super::layout::Chunk;
+
+/// Target pixels that are computed in one go: whole images, or rows of one image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Band {
+    pub(super) images: Range<usize>,
+    pub(super) rows: Range<usize>,
+}
+
+/// Cuts all target pixels into bands of at most about `limit` pixels, in order. The number of
+/// bands is a multiple of four where that is possible, so that threads get equal shares.
+pub(super) fn bands(of: &Correlation, limit: usize) -> Vec<Band> {
+    let per_image = of.target.rows * of.target.columns;
+    let mut bands = Vec::new();
+    if per_image > limit {
+        let wanted = per_image.div_ceil(limit);
+        let wanted = if of.batch.is_multiple_of(4) {
+            wanted
+        } else {
+            wanted.next_multiple_of(4)
+        };
+        let count = wanted.min(of.target.rows);
+        for image in 0..of.batch {
+            for rows in equal_parts(of.target.rows, count) {
+                bands.push(Band {
+                    images: image..image + 1,
+                    rows,
+                });
+            }
+        }
+    } else {
+        let images = (limit / per_image).max(1);
+        let count = of.batch.div_ceil(images).next_multiple_of(4).min(of.batch);
+        for images in equal_parts(of.batch, count) {
+            bands.push(Band {
+                images,
+                rows: 0..of.target.rows,
+            });
+        }
+    }
+    bands
+}
+
+/// Cuts `0..length` into `count` ranges that differ by at most one.
+pub(super) fn equal_parts(length: usize, count: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..count).map(move |part| length * part / count..length * (part + 1) / count)
+}
+
+/// Where a band's source pixels lie: in the scratch, or in the source itself.
+pub(super) struct Window<'a> {
+    of: &'a Correlation,
+    band: &'a Band,
+    /// Floats per pixel, or `None` for a source that is read in place.
+    plane: Option<usize>,
+    first_row: isize,
+    first_column: isize,
+    rows: usize,
+    columns: usize,
+}
+
+impl<'a> Window<'a> {
+    pub(super) fn new(of: &'a Correlation, band: &'a Band, plane: Option<usize>) -> Self {
+        let low = |of: fn(&super::correlation::Tap) -> isize, taps: &[_]| {
+            taps.iter().map(of).min().unwrap_or(0)
+        };
+        let high = |of: fn(&super::correlation::Tap) -> isize, taps: &[_]| {
+            taps.iter().map(of).max().unwrap_or(0)
+        };
+        let (top, bottom) = (low(|tap| tap.row, &of.taps), high(|tap| tap.row, &of.taps));
+        let (left, right) = (
+            low(|tap| tap.column, &of.taps),
+            high(|tap| tap.column, &of.taps),
+        );
+        let span = |count: usize, stride: usize, reach: isize| {
+            count.saturating_sub(1) * stride + 1 + reach as usize
+        };
+        Self {
+            of,
+            band,
+            plane,
+            first_row: (band.rows.start * of.stride[0]) as isize + top,
+            first_column: left,
+            rows: span(band.rows.len(), of.stride[0], bottom - top),
+            columns: span(of.target.columns, of.stride[1], right - left),
+        }
+    }
+
+    /// The number of target pixels.
+    pub(super) fn pixels(&self) -> usize {
+        self.band.images.len() * self.band.rows.len() * self.of.target.columns
+    }
+
+    /// Floats of one plane of the scratch.
+    fn plane_length(&self, width: usize) -> usize {
+        self.band.images.len() * self.rows * self.columns * width
+    }
+
+    /// Floats of scratch that a chunk of `channels` needs.
+    pub(super) fn scratch_length(&self, channels: usize) -> usize {
+        match self.plane {
+            Some(width) if width > 0 => self.plane_length(width) * channels.div_ceil(width),
+            _ => 0,
+        }
+    }
+
+    /// The distance of a run from its pixel.
+    pub(super) fn run_offset(&self, plane: usize, row: isize, column: isize) -> usize {
+        let Some(width) = self.plane else { return 0 };
+        let top = self.first_row - (self.band.rows.start * self.of.stride[0]) as isize;
+        let (row, column) = ((row - top) as usize, (column - self.first_column) as usize);
+        plane * self.plane_length(width) + (row * self.columns + column) * width
+    }
+
+    /// The positions of every target pixel's source pixel, for a tap at the window's first row and
+    /// column, and of the target pixels, in order.
+    pub(super) fn pixel_offsets(&self) -> (Vec<usize>, Vec<usize>) {
+        let of = self.of;
+        let mut sources = Vec::with_capacity(self.pixels());
+        let mut targets = Vec::with_capacity(self.pixels());
+        for (number, image) in self.band.images.clone().enumerate() {
+            for y in self.band.rows.clone() {
+                let (source_row, column) = match self.plane {
+                    Some(width) => {
+                        let row = (y - self.band.rows.start) * of.stride[0];
+                        (
+                            (number * self.rows + row) * self.columns * width,
+                            of.stride[1] * width,
+                        )
+                    }
+                    None => {
+                        let row = image * of.source.height + y * of.stride[0];
+                        let first = row * of.source.width * of.source.pixel + of.source.first;
+                        (first, of.stride[1] * of.source.pixel)
+                    }
+                };
+                let target_row = of.target.first + image * of.target.image + y * of.target.row;
+                for x in 0..of.target.columns {
+                    sources.push(source_row + x * column);
+                    targets.push(target_row + x * of.target.column);
+                }
+            }
+        }
+        (sources, targets)
+    }
+
+    /// Copies a chunk's channels of the band's source rows to the scratch, with zeros around them.
+    ///
+    /// # Safety
+    ///
+    /// `source` is the whole source map and `scratch` has [`scratch_length`](Self::scratch_length)
+    /// floats for this chunk.
+    pub(super) unsafe fn gather(&self, chunk: &Chunk, source: *const f32, scratch: *mut f32) {
+        let width = self.plane.unwrap_or(0);
+        if width == 0 || chunk.channels.is_empty() {
+            return;
+        }
+        let map = &self.of.source;
+        let plane_length = self.plane_length(width);
+        let planes = chunk.channels.len().div_ceil(width);
+        let left = ((-self.first_column).max(0) as usize).min(self.columns);
+        let first = self.first_column.max(0) as usize;
+        let copied = map.width.saturating_sub(first).min(self.columns - left);
+        for (number, image) in self.band.images.clone().enumerate() {
+            for row in 0..self.rows {
+                let to = (number * self.rows + row) * self.columns * width;
+                let y = self.first_row + row as isize;
+                let inside = y >= 0 && (y as usize) < map.height && copied > 0;
+                for plane in 0..planes {
+                    // SAFETY: the row lies inside the plane, `left + copied <= columns`, and rows
+                    // and columns that are copied exist in the source.
+                    unsafe {
+                        let row_start = scratch.add(plane * plane_length + to);
+                        if !inside {
+                            row_start.write_bytes(0, self.columns * width);
+                            continue;
+                        }
+                        row_start.write_bytes(0, left * width);
+                        let right = left + copied;
+                        row_start
+                            .add(right * width)
+                            .write_bytes(0, (self.columns - right) * width);
+                        let channel = chunk.channels.start + plane * width;
+                        let count = width.min(chunk.channels.end - channel);
+                        let pixel = (image * map.height + y as usize) * map.width + first;
+                        let from = source.add(pixel * map.pixel + map.first + channel);
+                        let to = row_start.add(left * width);
+                        copy_pixels(from, map.pixel, to, width, count, copied);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Copies `count` channels of `pixels` pixels, `from_pixel` and `to_pixel` floats apart.
+///
+/// # Safety
+///
+/// Both sides have these elements and don't overlap.
+#[inline(always)]
+unsafe fn copy_pixels(
+    from: *const f32,
+    from_pixel: usize,
+    to: *mut f32,
+    to_pixel: usize,
+    count: usize,
+    pixels: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if from_pixel == count && to_pixel == count {
+            std::ptr::copy_nonoverlapping(from, to, count * pixels);
+        } else if count == 16 {
+            for pixel in 0..pixels {
+                let line = from
+                    .add(pixel * from_pixel)
+                    .cast::<[f32; 16]>()
+                    .read_unaligned();
+                to.add(pixel * to_pixel)
+                    .cast::<[f32; 16]>()
+                    .write_unaligned(line);
+            }
+        } else {
+            for pixel in 0..pixels {
+                for channel in 0..count {
+                    *to.add(pixel * to_pixel + channel) = *from.add(pixel * from_pixel + channel);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convolution::geometry::Convolution;
+
+    #[test]
+    fn bands_cover_every_row_once() {
+        for (shape, limit) in [([5, 8, 8], 256), ([2, 96, 96], 1000), ([1, 3, 500], 64)] {
+            let of = Correlation::forward(&Convolution::same(shape, [4, 4], 3), 0);
+            let mut seen = vec![0; shape[0] * shape[1]];
+            for band in bands(&of, limit) {
+                for image in band.images {
+                    for row in band.rows.clone() {
+                        seen[image * shape[1] + row] += 1;
+                    }
+                }
+            }
+            assert!(seen.iter().all(|count| *count == 1));
+        }
+    }
+}
