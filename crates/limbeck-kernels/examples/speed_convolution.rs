@@ -11,7 +11,7 @@ use limbeck_kernels::convolution::{
 };
 
 /// How long each direction of each shape is repeated.
-const TIME: Duration = Duration::from_millis(250);
+const TIME: Duration = Duration::from_millis(150);
 
 fn main() {
     let asked = std::env::args().nth(1).unwrap_or_default();

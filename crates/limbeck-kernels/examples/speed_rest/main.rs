@@ -2,7 +2,9 @@
 //!
 //! `cargo run --release -p limbeck-kernels --example speed_rest [part of a name]`
 
+mod elements;
 mod norms;
+mod pools;
 mod products;
 
 use std::hint::black_box;
@@ -12,6 +14,8 @@ fn main() {
     println!("{:<44} {:>10} {:>12}", "operation", "ms", "per second");
     norms::run();
     products::run();
+    pools::run();
+    elements::run();
 }
 
 /// What one run of an operation amounts to.

@@ -42,6 +42,9 @@ pub(super) struct Layout {
     pub(super) chunks: Vec<Chunk>,
     /// The offset of each step's weight from the group's first, for the first target channel.
     pub(super) weights: Vec<usize>,
+    /// Consecutive steps whose weights are, for one target channel of a forward pass, consecutive
+    /// too (in another order).
+    pub(super) block: usize,
 }
 
 impl Layout {
@@ -62,6 +65,7 @@ impl Layout {
                 plane: Some(0),
                 chunks: vec![nothing],
                 weights: Vec::new(),
+                block: 1,
             };
         }
         assert!(
@@ -99,10 +103,12 @@ impl Layout {
             start += count;
         }
         let plane = (!direct).then_some(channels.min(PLANE));
+        let block = channels.min(PLANE) * correlation.taps.len();
         Self {
             plane,
             chunks,
             weights,
+            block,
         }
     }
 

@@ -70,13 +70,7 @@ impl Panels {
                 )
             };
             let first = of.weight.first + lanes.first * of.weight.target;
-            pack_panel(
-                &weight[first..],
-                of.weight.target,
-                &layout.weights,
-                lanes,
-                panel,
-            );
+            pack_panel(&weight[first..], of.weight.target, layout, lanes, panel);
         };
         if steps * padded_channels(groups) < 1 << 14 {
             groups.iter().for_each(pack);
@@ -92,13 +86,29 @@ impl Panels {
     }
 }
 
-fn pack_panel(weight: &[f32], target: usize, steps: &[usize], lanes: &Lanes, panel: &mut [f32]) {
-    for (step, row) in steps.iter().zip(panel.chunks_exact_mut(lanes.count)) {
-        let (used, unused) = row.split_at_mut(lanes.channels);
-        for (lane, value) in used.iter_mut().enumerate() {
-            *value = weight[step + lane * target];
+/// Packs one panel. A kernel's taps lie side by side in the tensor: either a target channel's for
+/// many source channels, or many target channels' for one source channel; the loops follow.
+fn pack_panel(weight: &[f32], target: usize, layout: &Layout, lanes: &Lanes, panel: &mut [f32]) {
+    if lanes.channels < lanes.count {
+        panel.fill(0.0);
+    }
+    let blocks = layout.weights.chunks(layout.block);
+    for (steps, rows) in blocks.zip(panel.chunks_mut(layout.block * lanes.count)) {
+        if target >= layout.block {
+            for lane in 0..lanes.channels {
+                let weight = &weight[lane * target..];
+                for (step, row) in steps.iter().zip(rows.chunks_exact_mut(lanes.count)) {
+                    row[lane] = weight[*step];
+                }
+            }
+        } else {
+            for (step, row) in steps.iter().zip(rows.chunks_exact_mut(lanes.count)) {
+                let weight = &weight[*step..];
+                for (lane, value) in row[..lanes.channels].iter_mut().enumerate() {
+                    *value = weight[lane * target];
+                }
+            }
         }
-        unused.fill(0.0);
     }
 }
 
@@ -111,21 +121,37 @@ fn pack_panel(weight: &[f32], target: usize, steps: &[usize], lanes: &Lanes, pan
 /// writes the same channels.
 pub(super) unsafe fn scatter_panels(
     of: &Correlation,
-    steps: &[usize],
+    layout: &Layout,
     lanes: &Lanes,
     panels: &[*const f32],
     weight: *mut f32,
 ) {
     let first = of.weight.first + lanes.first * of.weight.target;
-    for (number, step) in steps.iter().enumerate() {
+    let mut sums = vec![0.0_f32; layout.block * lanes.count];
+    for (block, steps) in layout.weights.chunks(layout.block).enumerate() {
+        let length = steps.len() * lanes.count;
+        let sums = &mut sums[..length];
+        for (number, panel) in panels.iter().enumerate() {
+            // SAFETY: the caller's promise.
+            let panel = unsafe {
+                let start = panel.add(block * layout.block * lanes.count);
+                std::slice::from_raw_parts(start, length)
+            };
+            if number == 0 {
+                sums.copy_from_slice(panel);
+            } else {
+                sums.iter_mut()
+                    .zip(panel)
+                    .for_each(|(sum, value)| *sum += value);
+            }
+        }
         for lane in 0..lanes.channels {
-            let mut sum = 0.0;
             // SAFETY: the caller's promise.
             unsafe {
-                for panel in panels {
-                    sum += *panel.add(number * lanes.count + lane);
+                let weight = weight.add(first + lane * of.weight.target);
+                for (step, row) in steps.iter().zip(sums.chunks_exact(lanes.count)) {
+                    *weight.add(*step) = row[lane];
                 }
-                *weight.add(first + step + lane * of.weight.target) = sum;
             }
         }
     }

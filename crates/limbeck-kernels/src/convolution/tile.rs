@@ -1,6 +1,8 @@
 //! The micro-kernel of forward passes and input gradients: some pixels times one or two vectors
 //! of target channels, held in registers over all steps of a chunk.
 
+use std::mem::MaybeUninit;
+
 use crate::vector::Vector;
 
 /// The source pixels of a tile.
@@ -79,6 +81,14 @@ pub(super) struct Finish {
     pub(super) sum_of_squares: *mut f32,
 }
 
+impl Finish {
+    /// Whether all that is left is to add the bias and to clamp.
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        !self.continues && self.last && self.residual.is_null() && self.shift.is_null()
+    }
+}
+
 /// Computes one tile and writes its first `targets.len()` pixels.
 ///
 /// # Safety
@@ -93,22 +103,44 @@ pub(super) unsafe fn tile<V: Vector, A: Pixels<P>, const P: usize, const N: usiz
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let sums = accumulate::<V, A, P, N>(work, pixels);
-        if work.channels == N * V::LANES {
-            finish::<V, P, N, true>(work, &sums, targets);
+        let full = work.channels == N * V::LANES;
+        let mut sums = MaybeUninit::<Sums<P, N>>::uninit();
+        let sums = sums.as_mut_ptr();
+        if work.finish.is_plain() && targets.len() == P {
+            accumulate::<V, A, P, N>(work, pixels, Exit::Targets(targets));
+            return;
+        }
+        accumulate::<V, A, P, N>(work, pixels, Exit::Sums(sums.cast()));
+        if full {
+            finish::<V, N, true>(work, sums.cast(), targets);
         } else {
-            finish::<V, P, N, false>(work, &sums, targets);
+            finish::<V, N, false>(work, sums.cast(), targets);
         }
     }
 }
 
-/// The sums over all steps of the chunk. The accumulators are only ever indexed by constants once
-/// the loops over `P` and `N` are unrolled, so that they stay in registers.
+/// Room for a tile's sums between the two halves of [`tile`], as many lanes as any family has.
+#[repr(C, align(64))]
+struct Sums<const P: usize, const N: usize>([[[f32; 16]; N]; P]);
+
+/// Where a tile's sums go.
+#[derive(Clone, Copy)]
+enum Exit<'a> {
+    /// To memory as `[pixel][lane]`, for [`finish`].
+    Sums(*mut f32),
+    /// To the target, with nothing left to do than to add bias and clamp.
+    Targets(&'a [usize]),
+}
+
+/// Stores the sums over all steps of the chunk. The accumulators are only ever indexed by
+/// constants once the loops over `P` and `N` are unrolled, and leave through pointers: returned as
+/// an array, the compiler would keep that up to date in memory at every step.
 #[inline(always)]
 unsafe fn accumulate<V: Vector, A: Pixels<P>, const P: usize, const N: usize>(
     work: &Work<'_>,
     pixels: A,
-) -> [[V; N]; P] {
+    exit: Exit<'_>,
+) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [[V::zero(); N]; P];
@@ -129,14 +161,40 @@ unsafe fn accumulate<V: Vector, A: Pixels<P>, const P: usize, const N: usize>(
                 panel = panel.add(N * V::LANES);
             }
         }
-        sums
+        match exit {
+            Exit::Sums(to) => {
+                for p in 0..P {
+                    for n in 0..N {
+                        sums[p][n].store(to.add((p * N + n) * V::LANES));
+                    }
+                }
+            }
+            Exit::Targets(targets) => {
+                let end = &work.finish;
+                let (low, high) = (V::splat(end.bounds.0), V::splat(end.bounds.1));
+                for n in 0..N {
+                    let lane = n * V::LANES;
+                    let count = work.channels - lane;
+                    let bias = optional::<V>(end.bias, lane);
+                    for p in 0..P {
+                        let value = high.min(low.max(sums[p][n].add(bias)));
+                        let to = work.target.add(*targets.get_unchecked(p) + lane);
+                        if count >= V::LANES {
+                            value.store(to);
+                        } else {
+                            value.store_partial(to, count);
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 
 #[inline(always)]
-unsafe fn finish<V: Vector, const P: usize, const N: usize, const FULL: bool>(
+unsafe fn finish<V: Vector, const N: usize, const FULL: bool>(
     work: &Work<'_>,
-    sums: &[[V; N]; P],
+    sums: *const f32,
     targets: &[usize],
 ) {
     let end = &work.finish;
@@ -156,7 +214,7 @@ unsafe fn finish<V: Vector, const P: usize, const N: usize, const FULL: bool>(
             let (mut sum, mut squares) = (V::zero(), V::zero());
             for (p, offset) in targets.iter().enumerate() {
                 let to = work.target.add(*offset + lane);
-                let mut value = sums[p][n];
+                let mut value = V::load(sums.add((p * N + n) * V::LANES));
                 if end.continues {
                     value = value.add(load::<V, FULL>(to, count));
                 }

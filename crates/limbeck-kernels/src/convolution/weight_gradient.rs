@@ -39,8 +39,6 @@ struct Job<'a> {
     bands: &'a [Band],
     input: &'a [f32],
     grad_output: &'a [f32],
-    /// Sums of one share.
-    share_length: usize,
     with_bias: bool,
 }
 
@@ -53,7 +51,8 @@ pub(super) fn run(
     grad_weight: &mut [f32],
     grad_bias: Option<&mut [f32]>,
 ) {
-    let layout = Layout::new(of, false);
+    let direct = of.is_pointwise() && of.source.channels >= 16;
+    let layout = Layout::new(of, direct);
     let groups = lane_groups(processor, of.target.channels);
     let lanes = padded_channels(&groups);
     let pixels = of.batch * of.target.rows * of.target.columns;
@@ -81,7 +80,6 @@ pub(super) fn run(
         bands: &bands,
         input,
         grad_output,
-        share_length,
         with_bias: grad_bias.is_some(),
     };
     (0..shares * parts)
@@ -119,7 +117,7 @@ pub(super) fn run(
                 let offset = share * share_length + layout.steps() * group.first;
                 panels.push(sums.get().add(offset).cast_const());
             }
-            scatter_panels(of, &layout.weights, group, &panels, target.get());
+            scatter_panels(of, &layout, group, &panels, target.get());
         }
     });
     if let Some(grad_bias) = grad_bias {
@@ -199,6 +197,10 @@ unsafe fn accumulate<V: Vector, const M: usize, const WIDE: usize>(
             // offsets come from the window that the scratch was gathered for.
             unsafe {
                 window.gather(chunk, job.input.as_ptr(), scratch.as_mut_ptr());
+                let base = match layout.plane {
+                    Some(_) => scratch.as_ptr(),
+                    None => job.input.as_ptr().add(chunk.channels.start),
+                };
                 for lanes in groups {
                     let panel = panel::<V>(job, lanes, &targets, &mut gradients);
                     if index == 0 && job.with_bias {
@@ -210,7 +212,7 @@ unsafe fn accumulate<V: Vector, const M: usize, const WIDE: usize>(
                         let panel = panel.add(block * BLOCK * lanes.count);
                         for run in &chunk.runs {
                             let offset = window.run_offset(run.plane, run.row, run.column);
-                            let source = scratch.as_ptr().add(offset);
+                            let source = base.add(offset);
                             let sums = group_sums.add(run.step * lanes.count);
                             if lanes.vectors == 1 {
                                 steps::<V, WIDE, 1>(source, offsets, panel, sums, run.length);
@@ -290,8 +292,10 @@ unsafe fn steps<V: Vector, const M: usize, const N: usize>(
             let source = source.add(done);
             let sums = sums.add(done * N * V::LANES);
             let left = length - done;
-            done += if left >= M {
+            done += if left >= M && left != 9 {
                 tile::<V, M, N>(source, offsets, panel, sums)
+            } else if left == 9 && M >= 8 {
+                tile::<V, 9, N>(source, offsets, panel, sums)
             } else if left >= 8 && M > 8 {
                 tile::<V, 8, N>(source, offsets, panel, sums)
             } else if left >= 4 && M > 4 {

@@ -6,11 +6,12 @@
 //!
 //! All three run on the same tile (`tile.rs`): a few rows of the left matrix, whose elements are
 //! spread over a vector one by one, times up to three vectors of columns of the right one, packed
-//! so that the tile reads it in one run. In the forward pass the *weight* is the left matrix: it is
-//! by far the greater one and would be dear to pack, and its rows can be read as they are. Sums run
-//! over the whole inner axis within one task, so their order depends on the shapes alone.
+//! so that the tile reads them in one run. The left matrix is read as it is, so in the forward pass
+//! the left one is the greater of input and weight, and the result may come out transposed. Sums
+//! run over the whole inner axis within one task: their order depends on the shapes alone.
 
 mod backward;
+mod engine;
 mod forward;
 mod pack;
 mod tile;

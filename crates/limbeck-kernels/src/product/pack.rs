@@ -1,6 +1,8 @@
 //! How the columns of the right matrix are cut into panels, and their copies.
 
+use crate::dispatch::Kernel;
 use crate::processor::Processor;
+use crate::vector::Vector;
 
 /// The columns of the right matrix in panels of up to three vectors, all about equally wide.
 #[derive(Clone, Copy)]
@@ -50,41 +52,91 @@ impl Panels {
     }
 }
 
-/// Copies the columns of a panel of `matrix`, `[inner, columns]`, to `packed`, `[inner, width]`.
-pub(super) fn pack_columns(matrix: &[f32], panels: &Panels, panel: usize, packed: &mut [f32]) {
-    let range = panels.range(panel);
-    let (used, width) = (range.len(), panels.width(panel) * panels.lanes);
-    let rows = matrix.chunks_exact(panels.columns);
-    for (row, packed) in rows.zip(packed.chunks_exact_mut(width)) {
-        packed[..used].copy_from_slice(&row[range.clone()]);
-        packed[used..].fill(0.0);
+/// The right matrix of a product.
+#[derive(Clone, Copy)]
+pub(super) struct Right<'a> {
+    /// Its elements: `[inner, columns]`, or the transpose.
+    pub(super) matrix: &'a [f32],
+    /// Whether they are the transpose.
+    pub(super) transposed: bool,
+    /// Rows of the matrix.
+    pub(super) inner: usize,
+    /// Columns of the matrix.
+    pub(super) columns: usize,
+}
+
+/// Copies a panel to `[inner, width]`, with zeros in the padding.
+pub(super) struct Pack<'a> {
+    pub(super) right: Right<'a>,
+    pub(super) panels: Panels,
+    pub(super) panel: usize,
+    pub(super) packed: &'a mut [f32],
+}
+
+impl Kernel for Pack<'_> {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        if self.right.transposed {
+            // SAFETY: the caller's promise.
+            unsafe { self.rows::<V>() };
+        } else {
+            self.columns();
+        }
     }
 }
 
-/// Copies the rows of `matrix`, `[columns, inner]`, that are the columns of a panel to `packed`,
-/// `[inner, width]`.
-pub(super) fn pack_rows(
-    matrix: &[f32],
-    inner: usize,
-    panels: &Panels,
-    panel: usize,
-    packed: &mut [f32],
-) {
-    let range = panels.range(panel);
-    let width = panels.width(panel) * panels.lanes;
-    // Sixteen elements of a row are one cache line, which is read whole before the next.
-    for (block, packed) in packed.chunks_mut(16 * width).enumerate() {
-        for (lane, row) in range.clone().enumerate() {
-            let row = &matrix[row * inner..][..inner][block * 16..];
-            for (packed, value) in packed[lane..].iter_mut().step_by(width).zip(row) {
-                *packed = *value;
-            }
+impl Pack<'_> {
+    #[inline(always)]
+    fn columns(self) {
+        let range = self.panels.range(self.panel);
+        let (used, width) = (
+            range.len(),
+            self.panels.width(self.panel) * self.panels.lanes,
+        );
+        let rows = self.right.matrix.chunks_exact(self.right.columns);
+        for (row, packed) in rows.zip(self.packed.chunks_exact_mut(width)) {
+            packed[..used].copy_from_slice(&row[range.clone()]);
+            packed[used..].fill(0.0);
         }
-        for lane in range.len()..width {
-            packed[lane..]
-                .iter_mut()
-                .step_by(width)
-                .for_each(|padding| *padding = 0.0);
+    }
+
+    #[inline(always)]
+    unsafe fn rows<V: Vector>(self) {
+        let range = self.panels.range(self.panel);
+        let (used, inner) = (range.len(), self.right.inner);
+        let width = self.panels.width(self.panel) * self.panels.lanes;
+        let matrix = &self.right.matrix[range.start * inner..];
+        let mut k = 0;
+        while k + 8 <= inner {
+            let packed = &mut self.packed[k * width..][..8 * width];
+            let mut lane = 0;
+            while lane + 8 <= used {
+                // SAFETY: both blocks lie within their slices.
+                unsafe {
+                    let from = matrix.as_ptr().add(lane * inner + k);
+                    V::transpose(from, inner, packed.as_mut_ptr().add(lane), width);
+                }
+                lane += 8;
+            }
+            for row in 0..8 {
+                for lane in lane..width {
+                    packed[row * width + lane] = if lane < used {
+                        matrix[lane * inner + k + row]
+                    } else {
+                        0.0
+                    };
+                }
+            }
+            k += 8;
+        }
+        for k in k..inner {
+            for lane in 0..width {
+                self.packed[k * width + lane] = if lane < used {
+                    matrix[lane * inner + k]
+                } else {
+                    0.0
+                };
+            }
         }
     }
 }

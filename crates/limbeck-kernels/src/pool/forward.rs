@@ -1,0 +1,165 @@
+//! Maxima and averages of windows.
+
+use rayon::prelude::*;
+
+use super::Pool;
+use crate::dispatch::{self, Kernel};
+use crate::processor::Processor;
+use crate::vector::Vector;
+
+/// Elements of the output that are worth a task.
+const TASK: usize = 8 * 1024;
+
+/// The greatest element of each window, padding left out.
+///
+/// # Panics
+///
+/// If the sizes do not fit together or the lengths disagree with them.
+pub fn maximum(pool: Pool, input: &[f32], output: &mut [f32]) {
+    maximum_on(Processor::best(), pool, input, output);
+}
+
+/// [`maximum`] with the instructions of `processor`.
+///
+/// # Panics
+///
+/// As [`maximum`], and if this machine lacks the instructions.
+pub fn maximum_on(processor: Processor, pool: Pool, input: &[f32], output: &mut [f32]) {
+    run::<true>(processor, pool, false, input, output);
+}
+
+/// The mean of each window. With `count_padding` the padding counts as zeros, otherwise it is left
+/// out.
+///
+/// # Panics
+///
+/// If the sizes do not fit together or the lengths disagree with them.
+pub fn average(pool: Pool, count_padding: bool, input: &[f32], output: &mut [f32]) {
+    average_on(Processor::best(), pool, count_padding, input, output);
+}
+
+/// [`average`] with the instructions of `processor`.
+///
+/// # Panics
+///
+/// As [`average`], and if this machine lacks the instructions.
+pub fn average_on(
+    processor: Processor,
+    pool: Pool,
+    count_padding: bool,
+    input: &[f32],
+    output: &mut [f32],
+) {
+    run::<false>(processor, pool, count_padding, input, output);
+}
+
+fn run<const MAXIMUM: bool>(
+    processor: Processor,
+    pool: Pool,
+    count_padding: bool,
+    input: &[f32],
+    output: &mut [f32],
+) {
+    pool.check(input.len(), output.len());
+    let row = pool.output_width() * pool.channels;
+    let rows = TASK.div_ceil(row);
+    output
+        .par_chunks_mut(rows * row)
+        .enumerate()
+        .for_each(|(task, output)| {
+            let kernel = Windows::<MAXIMUM> {
+                pool,
+                count_padding,
+                input,
+                output,
+                first_row: task * rows,
+            };
+            // SAFETY: the lengths were checked.
+            unsafe { dispatch::run(processor, kernel) };
+        });
+}
+
+/// Rows of the output, counted through the batch.
+struct Windows<'a, const MAXIMUM: bool> {
+    pool: Pool,
+    count_padding: bool,
+    input: &'a [f32],
+    output: &'a mut [f32],
+    first_row: usize,
+}
+
+impl<const MAXIMUM: bool> Kernel for Windows<'_, MAXIMUM> {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(mut self) {
+        let (height, width) = (self.pool.output_height(), self.pool.output_width());
+        let channels = self.pool.channels;
+        for row in 0..self.output.len() / (width * channels) {
+            let (image, output_row) = (
+                (self.first_row + row) / height,
+                (self.first_row + row) % height,
+            );
+            for column in 0..width {
+                let to = (row * width + column) * channels;
+                // SAFETY: the window lies in the image and `to` in the output.
+                unsafe { self.window::<V>(image, output_row, column, to) };
+            }
+        }
+    }
+}
+
+impl<const MAXIMUM: bool> Windows<'_, MAXIMUM> {
+    /// The window of one pixel of the output, all channels.
+    #[inline(always)]
+    unsafe fn window<V: Vector>(&mut self, image: usize, row: usize, column: usize, to: usize) {
+        let Pool {
+            height,
+            width,
+            channels,
+            kernel,
+            ..
+        } = self.pool;
+        let (rows, columns) = (self.pool.rows(row), self.pool.columns(column));
+        let inside = rows.len() * columns.len();
+        let count = if self.count_padding {
+            kernel[0] * kernel[1]
+        } else {
+            inside
+        };
+        let first = ((image * height + rows.start) * width + columns.start) * channels;
+        let mut channel = 0;
+        while channel < channels {
+            let lanes = V::LANES.min(channels - channel);
+            // SAFETY: the window lies in the image; partial vectors name their lanes.
+            unsafe {
+                let start = if MAXIMUM { f32::NEG_INFINITY } else { 0.0 };
+                let mut result = V::splat(start);
+                for row in 0..rows.len() {
+                    for column in 0..columns.len() {
+                        let from = first + (row * width + column) * channels + channel;
+                        let from = self.input.as_ptr().add(from);
+                        let value = if lanes == V::LANES {
+                            V::load(from)
+                        } else {
+                            V::load_partial(from, lanes)
+                        };
+                        result = if MAXIMUM {
+                            result.max(value)
+                        } else {
+                            result.add(value)
+                        };
+                    }
+                }
+                if !MAXIMUM {
+                    result = result.mul(V::splat(1.0 / count as f32));
+                }
+                let to = self.output.as_mut_ptr().add(to + channel);
+                if lanes == V::LANES {
+                    result.store(to);
+                } else {
+                    result.store_partial(to, lanes);
+                }
+            }
+            channel += V::LANES;
+        }
+    }
+}

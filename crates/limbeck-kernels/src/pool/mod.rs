@@ -1,0 +1,127 @@
+//! Pooling of `[batch, height, width, channels]` images.
+//!
+//! The backward pass of max pooling finds the maxima again instead of keeping their places: it has
+//! to read its input's gradient anyway, and the windows are small.
+
+mod backward;
+mod forward;
+mod global;
+
+pub use backward::{average_backward, average_backward_on, maximum_backward, maximum_backward_on};
+pub use forward::{average, average_on, maximum, maximum_on};
+pub use global::{
+    global_average, global_average_backward, global_average_backward_on, global_average_on,
+};
+
+use std::ops::Range;
+
+/// The sizes of a pooling; pairs are height, then width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Pool {
+    /// Images.
+    pub batch: usize,
+    /// Rows of the input.
+    pub height: usize,
+    /// Columns of the input.
+    pub width: usize,
+    /// Channels.
+    pub channels: usize,
+    /// Size of a window.
+    pub kernel: [usize; 2],
+    /// From a window to the next.
+    pub stride: [usize; 2],
+    /// Rows and columns around the input; at most half a window, so that none is empty.
+    pub padding: [usize; 2],
+}
+
+impl Pool {
+    /// Rows of the output: `(height + 2 padding - kernel) / stride + 1`, rounded down.
+    ///
+    /// # Panics
+    ///
+    /// If the window does not fit into the padded input or the stride is zero.
+    #[must_use]
+    pub fn output_height(&self) -> usize {
+        (self.height + 2 * self.padding[0] - self.kernel[0]) / self.stride[0] + 1
+    }
+
+    /// Columns of the output, by the same formula.
+    ///
+    /// # Panics
+    ///
+    /// As [`output_height`](Self::output_height).
+    #[must_use]
+    pub fn output_width(&self) -> usize {
+        (self.width + 2 * self.padding[1] - self.kernel[1]) / self.stride[1] + 1
+    }
+
+    /// Elements of the input.
+    #[must_use]
+    pub fn input_length(&self) -> usize {
+        self.batch * self.height * self.width * self.channels
+    }
+
+    /// Elements of the output.
+    ///
+    /// # Panics
+    ///
+    /// As [`output_height`](Self::output_height).
+    #[must_use]
+    pub fn output_length(&self) -> usize {
+        self.batch * self.output_height() * self.output_width() * self.channels
+    }
+
+    /// The rows of the input in the windows of a row of the output.
+    #[inline(always)]
+    fn rows(&self, output_row: usize) -> Range<usize> {
+        clip(
+            output_row * self.stride[0],
+            self.kernel[0],
+            self.padding[0],
+            self.height,
+        )
+    }
+
+    /// The columns of the input in the windows of a column of the output.
+    #[inline(always)]
+    fn columns(&self, output_column: usize) -> Range<usize> {
+        clip(
+            output_column * self.stride[1],
+            self.kernel[1],
+            self.padding[1],
+            self.width,
+        )
+    }
+
+    fn check(&self, input: usize, output: usize) {
+        for axis in 0..2 {
+            assert!(self.stride[axis] > 0, "windows move");
+            assert!(
+                2 * self.padding[axis] <= self.kernel[axis],
+                "padding beyond half a window"
+            );
+            let size = [self.height, self.width][axis] + 2 * self.padding[axis];
+            assert!(
+                self.kernel[axis] <= size,
+                "the window is larger than the padded input"
+            );
+        }
+        assert!(
+            self.kernel[0] > 0 && self.kernel[1] > 0,
+            "windows are not empty"
+        );
+        assert!(self.input_length() > 0, "the input is not empty");
+        assert_eq!(input, self.input_length(), "the input has another length");
+        assert_eq!(
+            output,
+            self.output_length(),
+            "the output has another length"
+        );
+    }
+}
+
+/// The part of a window that starts at `start` of the padded axis which lies in `0..size`.
+#[inline(always)]
+fn clip(start: usize, kernel: usize, padding: usize, size: usize) -> Range<usize> {
+    start.saturating_sub(padding)..(start + kernel - padding).min(size)
+}
