@@ -102,11 +102,6 @@ impl Convolution {
         self.kernel[0] * self.kernel[1]
     }
 
-    /// Whether each group has one input channel.
-    pub(super) const fn is_depthwise(&self) -> bool {
-        self.groups > 1 && self.groups == self.in_channels
-    }
-
     /// Panics unless the sizes make sense together.
     pub(super) fn check(&self) {
         assert!(

@@ -44,6 +44,14 @@ impl Scratch {
         Self { lines }
     }
 
+    /// A buffer of at least `length` zeros that is to be kept for long: the thread's buffers stay
+    /// with it.
+    pub(super) fn own(length: usize) -> Self {
+        Self {
+            lines: vec![Line([0.0; Line::FLOATS]); length.div_ceil(Line::FLOATS)],
+        }
+    }
+
     /// The first float.
     pub(super) fn as_mut_ptr(&mut self) -> *mut f32 {
         self.lines.as_mut_ptr().cast()

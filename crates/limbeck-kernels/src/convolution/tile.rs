@@ -3,6 +3,7 @@
 
 use std::mem::MaybeUninit;
 
+use super::family::Arithmetic;
 use crate::vector::Vector;
 
 /// The source pixels of a tile.
@@ -96,7 +97,13 @@ impl Finish {
 /// The processor has the vector's instructions, the pointers in `work` are valid for the runs and
 /// the targets, and all `P` pixels may be read.
 #[inline(always)]
-pub(super) unsafe fn tile<V: Vector, A: Pixels<P>, const P: usize, const N: usize>(
+pub(super) unsafe fn tile<
+    V: Vector,
+    M: Arithmetic<V>,
+    A: Pixels<P>,
+    const P: usize,
+    const N: usize,
+>(
     work: &Work<'_>,
     pixels: A,
     targets: &[usize],
@@ -107,10 +114,10 @@ pub(super) unsafe fn tile<V: Vector, A: Pixels<P>, const P: usize, const N: usiz
         let mut sums = MaybeUninit::<Sums<P, N>>::uninit();
         let sums = sums.as_mut_ptr();
         if work.finish.is_plain() && targets.len() == P {
-            accumulate::<V, A, P, N>(work, pixels, Exit::Targets(targets));
+            accumulate::<V, M, A, P, N>(work, pixels, Exit::Targets(targets));
             return;
         }
-        accumulate::<V, A, P, N>(work, pixels, Exit::Sums(sums.cast()));
+        accumulate::<V, M, A, P, N>(work, pixels, Exit::Sums(sums.cast()));
         if full {
             finish::<V, N, true>(work, sums.cast(), targets);
         } else {
@@ -136,7 +143,7 @@ enum Exit<'a> {
 /// constants once the loops over `P` and `N` are unrolled, and leave through pointers: returned as
 /// an array, the compiler would keep that up to date in memory at every step.
 #[inline(always)]
-unsafe fn accumulate<V: Vector, A: Pixels<P>, const P: usize, const N: usize>(
+unsafe fn accumulate<V: Vector, M: Arithmetic<V>, A: Pixels<P>, const P: usize, const N: usize>(
     work: &Work<'_>,
     pixels: A,
     exit: Exit<'_>,
@@ -155,7 +162,7 @@ unsafe fn accumulate<V: Vector, A: Pixels<P>, const P: usize, const N: usize>(
                 for p in 0..P {
                     let value = V::splat(*pixels.at(p).add(step));
                     for n in 0..N {
-                        sums[p][n] = value.mul_add(weights[n], sums[p][n]);
+                        sums[p][n] = M::multiply_add(value, weights[n], sums[p][n]);
                     }
                 }
                 panel = panel.add(N * V::LANES);

@@ -10,6 +10,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::correlation::Correlation;
+use super::family::Single;
 use super::layout::Layout;
 use super::panels::{Lanes, lane_groups, padded_channels, scatter_panels};
 use super::scratch::{Scratch, Shared};
@@ -51,6 +52,10 @@ pub(super) fn run(
     grad_weight: &mut [f32],
     grad_bias: Option<&mut [f32]>,
 ) {
+    assert!(
+        processor.is_available(),
+        "this machine can't run {processor:?} kernels"
+    );
     let direct = of.is_pointwise() && of.source.channels >= 16;
     let layout = Layout::new(of, direct);
     let groups = lane_groups(processor, of.target.channels);
@@ -196,7 +201,7 @@ unsafe fn accumulate<V: Vector, const M: usize, const WIDE: usize>(
             // SAFETY: the scratch was made for the widest chunk, the panel for the widest group;
             // offsets come from the window that the scratch was gathered for.
             unsafe {
-                window.gather(chunk, job.input.as_ptr(), scratch.as_mut_ptr());
+                window.gather::<V, Single>(chunk, job.input.as_ptr(), scratch.as_mut_ptr());
                 let base = match layout.plane {
                     Some(_) => scratch.as_ptr(),
                     None => job.input.as_ptr().add(chunk.channels.start),

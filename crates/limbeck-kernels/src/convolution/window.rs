@@ -6,7 +6,9 @@
 use std::ops::Range;
 
 use super::correlation::Correlation;
+use super::family::Arithmetic;
 use super::layout::Chunk;
+use crate::vector::Vector;
 
 /// Target pixels that are computed in one go: whole images, or rows of one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,7 +159,13 @@ impl<'a> Window<'a> {
     ///
     /// `source` is the whole source map and `scratch` has [`scratch_length`](Self::scratch_length)
     /// floats for this chunk.
-    pub(super) unsafe fn gather(&self, chunk: &Chunk, source: *const f32, scratch: *mut f32) {
+    #[inline(always)]
+    pub(super) unsafe fn gather<V: Vector, M: Arithmetic<V>>(
+        &self,
+        chunk: &Chunk,
+        source: *const f32,
+        scratch: *mut f32,
+    ) {
         let width = self.plane.unwrap_or(0);
         if width == 0 || chunk.channels.is_empty() {
             return;
@@ -187,12 +195,15 @@ impl<'a> Window<'a> {
                         row_start
                             .add(right * width)
                             .write_bytes(0, (self.columns - right) * width);
-                        let channel = chunk.channels.start + plane * width;
-                        let count = width.min(chunk.channels.end - channel);
+                        let element = chunk.channels.start + plane * width;
+                        let elements = width.min(chunk.channels.end - element);
+                        // The last element of a map with an odd number of channels is not full.
+                        let channel = element * map.per_element;
+                        let count = (elements * map.per_element).min(map.existing - channel);
                         let pixel = (image * map.height + y as usize) * map.width + first;
                         let from = source.add(pixel * map.pixel + map.first + channel);
                         let to = row_start.add(left * width);
-                        copy_pixels(from, map.pixel, to, width, count, copied);
+                        M::copy_pixels(from, map.pixel, to, width, count, copied);
                     }
                 }
             }
@@ -206,7 +217,7 @@ impl<'a> Window<'a> {
 ///
 /// Both sides have these elements and don't overlap.
 #[inline(always)]
-unsafe fn copy_pixels(
+pub(super) unsafe fn copy_floats<V: Vector>(
     from: *const f32,
     from_pixel: usize,
     to: *mut f32,
@@ -220,13 +231,10 @@ unsafe fn copy_pixels(
             std::ptr::copy_nonoverlapping(from, to, count * pixels);
         } else if count == 16 {
             for pixel in 0..pixels {
-                let line = from
-                    .add(pixel * from_pixel)
-                    .cast::<[f32; 16]>()
-                    .read_unaligned();
-                to.add(pixel * to_pixel)
-                    .cast::<[f32; 16]>()
-                    .write_unaligned(line);
+                let (from, to) = (from.add(pixel * from_pixel), to.add(pixel * to_pixel));
+                for lane in (0..16).step_by(V::LANES) {
+                    V::load(from.add(lane)).store(to.add(lane));
+                }
             }
         } else {
             for pixel in 0..pixels {
