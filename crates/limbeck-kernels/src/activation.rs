@@ -60,14 +60,26 @@ impl Activation {
 ///
 /// If the lengths differ.
 pub fn backward(activation: Activation, output: &[f32], gradient: &[f32], result: &mut [f32]) {
-    assert_eq!(output.len(), result.len(), "output and result differ in length");
-    assert_eq!(gradient.len(), result.len(), "gradient and result differ in length");
+    assert_eq!(
+        output.len(),
+        result.len(),
+        "output and result differ in length"
+    );
+    assert_eq!(
+        gradient.len(),
+        result.len(),
+        "gradient and result differ in length"
+    );
     let parts = output.par_chunks(CHUNK).zip(gradient.par_chunks(CHUNK));
     parts
         .zip(result.par_chunks_mut(CHUNK))
         .for_each(|((output, gradient), result)| {
             for ((output, gradient), result) in output.iter().zip(gradient).zip(result) {
-                *result = if activation.passes(*output) { *gradient } else { 0.0 };
+                *result = if activation.passes(*output) {
+                    *gradient
+                } else {
+                    0.0
+                };
             }
         });
 }

@@ -67,7 +67,8 @@ unsafe impl Sync for Memory {}
 
 impl Memory {
     fn layout(capacity: usize) -> Layout {
-        Layout::from_size_align(capacity, ALIGNMENT).expect("a tensor's size fits the address space")
+        Layout::from_size_align(capacity, ALIGNMENT)
+            .expect("a tensor's size fits the address space")
     }
 
     fn zeroed(bytes: usize) -> Self {
@@ -202,7 +203,10 @@ impl Pool {
             return;
         }
         self.waiting_bytes += memory.capacity;
-        self.waiting.entry(memory.capacity).or_default().push(memory);
+        self.waiting
+            .entry(memory.capacity)
+            .or_default()
+            .push(memory);
     }
 }
 
@@ -239,7 +243,9 @@ mod tests {
     #[test]
     fn bytes_are_shared_and_copied_on_write_as_others() {
         let mut buffer = Buffer::new(8);
-        buffer.values().copy_from_slice(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+        buffer
+            .values()
+            .copy_from_slice(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
         let bytes = buffer.into_bytes();
         let mut copy = bytes.clone();
         copy[0] = 255;

@@ -3,14 +3,15 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{
+    Autodiff, AutodiffBackend, Backend, Dispatch, DispatchTensor, ExtensionType, Flex,
+    backend_extension,
+};
 use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{
-    Autodiff, AutodiffBackend, Backend, Dispatch, DispatchTensor, ExtensionType, Flex, backend_extension,
-};
 use burn_flex::FlexTensor;
 
 /// What is computed, on dense tensors in memory.
@@ -71,10 +72,20 @@ pub(super) enum Operands<B: Backend> {
         FloatTensor<B>,
         FloatTensor<B>,
     ),
+    /// Seven tensors.
+    Seven(
+        FloatTensor<B>,
+        FloatTensor<B>,
+        FloatTensor<B>,
+        FloatTensor<B>,
+        FloatTensor<B>,
+        FloatTensor<B>,
+        FloatTensor<B>,
+    ),
 }
 
 impl<B: Backend> Operands<B> {
-    /// The operands in a list of one to six.
+    /// The operands in a list of one to seven.
     fn of(list: Vec<FloatTensor<B>>) -> Self {
         let count = list.len();
         let mut list = list.into_iter();
@@ -86,7 +97,8 @@ impl<B: Backend> Operands<B> {
             4 => Self::Four(next(), next(), next(), next()),
             5 => Self::Five(next(), next(), next(), next(), next()),
             6 => Self::Six(next(), next(), next(), next(), next(), next()),
-            _ => panic!("an operation has one to six operands, got {count}"),
+            7 => Self::Seven(next(), next(), next(), next(), next(), next(), next()),
+            _ => panic!("an operation has one to seven operands, got {count}"),
         }
     }
 
@@ -98,6 +110,7 @@ impl<B: Backend> Operands<B> {
             Self::Four(a, b, c, d) => vec![a, b, c, d],
             Self::Five(a, b, c, d, e) => vec![a, b, c, d, e],
             Self::Six(a, b, c, d, e, f) => vec![a, b, c, d, e, f],
+            Self::Seven(a, b, c, d, e, f, g) => vec![a, b, c, d, e, f, g],
         }
     }
 }
@@ -136,6 +149,9 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
             Operands::Four(a, b, c, d) => record::<4, C>([a, b, c, d], operation),
             Operands::Five(a, b, c, d, e) => record::<5, C>([a, b, c, d, e], operation),
             Operands::Six(a, b, c, d, e, f) => record::<6, C>([a, b, c, d, e, f], operation),
+            Operands::Seven(a, b, c, d, e, f, g) => {
+                record::<7, C>([a, b, c, d, e, f, g], operation)
+            }
         }
     }
 }
@@ -205,9 +221,6 @@ fn dense(tensor: &FlexTensor) -> FlexTensor {
 }
 
 /// Runs `operation` on tensors of the CPU device.
-pub(super) fn run(
-    operands: Vec<DispatchTensor>,
-    operation: impl Operation,
-) -> Vec<DispatchTensor> {
+pub(super) fn run(operands: Vec<DispatchTensor>, operation: impl Operation) -> Vec<DispatchTensor> {
     <Dispatch as Kernels>::operate(Operands::of(operands), AnyOperation(Arc::new(operation)))
 }

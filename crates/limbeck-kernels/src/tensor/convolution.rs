@@ -5,8 +5,8 @@ use burn_flex::FlexTensor;
 
 use super::backend::{Forward, Operation, run};
 use super::values::{filled, list, sizes, values};
-use crate::convolution::{self, Epilogue};
 use crate::Activation;
+use crate::convolution::{self, Epilogue};
 
 /// How a convolution slides, without the sizes of its tensors. Pairs are `[vertical, horizontal]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

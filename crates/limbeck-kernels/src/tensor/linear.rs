@@ -7,9 +7,7 @@ use super::backend::{Forward, Operation, run};
 use super::convolution::activation_gradient;
 use super::values::{filled, sizes, values};
 use crate::Activation;
-use crate::product::{
-    self, linear_backward_bias, linear_backward_input, linear_backward_weight,
-};
+use crate::product::{self, linear_backward_bias, linear_backward_input, linear_backward_weight};
 
 /// `activation(input weight^T + bias)` with `input` `[batch, inputs]`, `weight` `[outputs, inputs]`, `bias` `[outputs]`.
 ///
@@ -98,9 +96,9 @@ impl Operation for Linear {
         });
         let mut results = vec![grad_input, grad_weight];
         if let Some(wanted) = wanted.get(2) {
-            results.push(wanted.then(|| {
-                filled(&[layer.outputs], |to| linear_backward_bias(gradient, to))
-            }));
+            results.push(
+                wanted.then(|| filled(&[layer.outputs], |to| linear_backward_bias(gradient, to))),
+            );
         }
         results
     }

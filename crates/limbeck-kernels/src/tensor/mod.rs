@@ -7,14 +7,18 @@ mod backend;
 mod values;
 
 mod convolution;
+mod elementwise;
 mod linear;
 mod norm;
+mod pool;
 
 use burn::tensor::Device;
 
 pub use convolution::{Convolution, convolution};
+pub use elementwise::{add, apply, channel_shuffle, to_channels_first, to_channels_last};
 pub use linear::linear;
-pub use norm::{Affine, BatchNorm, Normalized, batch_norm};
+pub use norm::{Affine, BatchNorm, Before, Normalized, batch_norm, scale_and_shift};
+pub use pool::{Reduction, Window, global_average_pool, pool};
 
 use crate::processor;
 

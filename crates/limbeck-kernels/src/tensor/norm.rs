@@ -42,8 +42,19 @@ pub struct Normalized {
     pub variance: Tensor<1>,
 }
 
+/// The convolution whose output is normalised.
+#[derive(Clone, Debug)]
+pub struct Before {
+    /// `[out_channels, in_channels / groups, height, width]`.
+    pub weight: Tensor<4>,
+    /// `[out_channels]`. The norm takes it away again, but the means count it.
+    pub bias: Option<Tensor<1>>,
+    /// How it slides.
+    pub convolution: Convolution,
+}
+
 /// `activation(gamma (x - mean) / sqrt(variance + epsilon) + beta + residual)` with mean and variance over the batch, where
-/// `x = convolution(input, weight)`, or `x = input` without one (Ioffe and Szegedy 2015, algorithm 1).
+/// `x` is `before` of `input`, or `input` itself (Ioffe and Szegedy 2015, algorithm 1).
 ///
 /// `input` is `[batch, height, width, in_channels]`, `residual` like the output. The convolution's statistics are taken while its
 /// output is in the registers, and its output is read once more to be normalised.
@@ -54,13 +65,14 @@ pub struct Normalized {
 #[must_use]
 pub fn batch_norm(
     input: Tensor<4>,
-    convolution: Option<(Tensor<4>, Convolution)>,
+    before: Option<Before>,
     affine: Affine,
     residual: Option<Tensor<4>>,
     settings: BatchNorm,
 ) -> Normalized {
     let operation = Normalize {
-        convolution: convolution.as_ref().map(|(_, convolution)| *convolution),
+        convolution: before.as_ref().map(|before| before.convolution),
+        bias: before.as_ref().is_some_and(|before| before.bias.is_some()),
         residual: residual.is_some(),
         settings,
     };
@@ -70,7 +82,10 @@ pub fn batch_norm(
         affine.beta.into_dispatch(),
         affine.shift.into_dispatch(),
     ];
-    operands.extend(convolution.map(|(weight, _)| weight.into_dispatch()));
+    if let Some(before) = before {
+        operands.push(before.weight.into_dispatch());
+        operands.extend(before.bias.map(Tensor::into_dispatch));
+    }
     operands.extend(residual.map(Tensor::into_dispatch));
     let mut results = run(operands, operation).into_iter();
     let mut next = || results.next().expect("an output, means and variances");
@@ -84,6 +99,7 @@ pub fn batch_norm(
 #[derive(Debug)]
 struct Normalize {
     convolution: Option<Convolution>,
+    bias: bool,
     residual: bool,
     settings: BatchNorm,
 }
@@ -93,13 +109,13 @@ impl Operation for Normalize {
         let [input, gamma, beta, shift, rest @ ..] = inputs else {
             unreachable!("a batch norm has an input and three lists")
         };
-        let (weight, residual) = match self.convolution {
-            Some(_) => (rest.first(), rest.get(1)),
-            None => (None, rest.first()),
-        };
+        let mut rest = rest.iter();
+        let weight = self.convolution.and_then(|_| rest.next());
+        let bias = if self.bias { rest.next() } else { None };
+        let residual = rest.next();
         let shift = values(shift);
         let (convolved, statistics) = match self.convolution.zip(weight) {
-            Some((convolution, weight)) => convolve(&convolution, input, weight, shift),
+            Some((convolution, weight)) => convolve(&convolution, [input, weight], bias, shift),
             None => (input.clone(), norm::statistics(values(input), shift)),
         };
         let epsilon = self.settings.epsilon as f32;
@@ -182,12 +198,15 @@ impl Operation for Normalize {
         let mut results = Vec::with_capacity(wanted.len());
         if let (Some(convolution), [input, weight]) = (&self.convolution, rest) {
             let of = convolution.over(input, weight);
-            let wanted = [wanted[0], wanted[4], false];
-            let (grad_input, grad_weight, _) =
+            let wanted = [wanted[0], wanted[4], self.bias && wanted[5]];
+            let (grad_input, grad_weight, grad_bias) =
                 gradients(&of, [input, weight], &grad_convolved, wanted);
             results.push(grad_input);
             results.extend(lists);
             results.push(grad_weight);
+            if self.bias {
+                results.push(grad_bias);
+            }
         } else {
             results.push(Some(grad_convolved));
             results.extend(lists);
@@ -202,8 +221,8 @@ impl Operation for Normalize {
 /// The convolution's output and its statistics.
 fn convolve(
     convolution: &Convolution,
-    input: &FlexTensor,
-    weight: &FlexTensor,
+    [input, weight]: [&FlexTensor; 2],
+    bias: Option<&FlexTensor>,
     shift: &[f32],
 ) -> (FlexTensor, ChannelStatistics) {
     let of = convolution.over(input, weight);
@@ -216,6 +235,7 @@ fn convolve(
     ];
     let output = filled(&shape, |to| {
         let epilogue = Epilogue {
+            bias: bias.map(values),
             statistics: Some(&mut sums),
             ..Epilogue::default()
         };
@@ -225,4 +245,65 @@ fn convolve(
     let statistics =
         ChannelStatistics::from_sums(&sums.sum, &sums.sum_of_squares, &sums.shift, rows);
     (output, statistics)
+}
+
+/// `activation(input scale + offset + residual)`, without gradients: a batch norm in evaluation, where scale and offset follow from
+/// the running statistics.
+///
+/// `input` and `residual` are `[batch, height, width, channels]`, `scale` and `offset` `[channels]`.
+///
+/// # Panics
+///
+/// If the sizes don't fit together, or on the backward pass through it.
+#[must_use]
+pub fn scale_and_shift(
+    input: Tensor<4>,
+    scale: Tensor<1>,
+    offset: Tensor<1>,
+    residual: Option<Tensor<4>>,
+    activation: Activation,
+) -> Tensor<4> {
+    let mut operands = vec![
+        input.into_dispatch(),
+        scale.into_dispatch(),
+        offset.into_dispatch(),
+    ];
+    operands.extend(residual.map(Tensor::into_dispatch));
+    Tensor::from_dispatch(run(operands, ScaleAndShift(activation)).swap_remove(0))
+}
+
+#[derive(Debug)]
+struct ScaleAndShift(Activation);
+
+impl Operation for ScaleAndShift {
+    fn forward(&self, inputs: &[FlexTensor]) -> Forward {
+        let [input, scale, offset, residual @ ..] = inputs else {
+            unreachable!("an input and two lists")
+        };
+        let output = filled(&sizes::<4>(input), |to| {
+            let residual = residual.first().map(values);
+            norm::normalize(
+                values(input),
+                values(scale),
+                values(offset),
+                residual,
+                self.0,
+                to,
+            );
+        });
+        Forward {
+            output,
+            constants: Vec::new(),
+            saved: Vec::new(),
+        }
+    }
+
+    fn backward(
+        &self,
+        _saved: &[FlexTensor],
+        _gradient: &FlexTensor,
+        _wanted: &[bool],
+    ) -> Vec<Option<FlexTensor>> {
+        panic!("a batch norm in evaluation has no gradient here: run it step by step")
+    }
 }
