@@ -6,7 +6,8 @@ use burn::tensor::{Device, Int, Tensor};
 
 use super::layout::{to_channels_first, to_channels_last};
 use super::node::Run;
-use super::{CompiledGraph, Step};
+use super::schedule::{self, Unit};
+use super::{CompiledGraph, ImageLayout, Step};
 use crate::error::nearest;
 use crate::ir::Kind;
 use crate::{Error, Feature, InputTensor, Inputs, Network, Result, Taps, Trace};
@@ -67,14 +68,25 @@ impl Network for CompiledGraph {
             Ok(())
         };
         (0..self.graph.inputs.len()).try_for_each(|number| record(number, &values))?;
-        for step in plan.steps() {
-            let arguments = take_arguments(step, &mut values)?;
-            let results = run.node(step, arguments)?;
-            for (&number, result) in step.outputs.iter().zip(results) {
-                values[number] = Some(result);
-                record(number, &values)?;
+        let kernels = self.weights.first().is_none_or(|weight| {
+            limbeck_kernels::tensor::supports(&weight.storage.feature().device())
+        }) && plan.layout() == ImageLayout::ChannelsLast;
+        let tapped = |value: usize| wanted.contains_key(&value);
+        for unit in schedule::units(&self.graph, &self.analysis, plan, kernels, tapped) {
+            let last = &plan.steps()[unit.steps[unit.steps.len() - 1]];
+            let joined = match kernels {
+                true => run.joined(&unit, &mut values)?,
+                false => None,
+            };
+            if let Some(value) = joined {
+                values[last.outputs[0]] = Some(value);
+            } else {
+                run.one_by_one(&unit, &mut values)?;
             }
-            for &released in &step.releases {
+            last.outputs
+                .iter()
+                .try_for_each(|&number| record(number, &values))?;
+            for &released in &unit.releases {
                 values[released] = None;
             }
         }
@@ -110,16 +122,40 @@ impl Network for CompiledGraph {
     }
 }
 
+impl Run<'_> {
+    /// Runs the steps of a unit one after the other.
+    fn one_by_one(&self, unit: &Unit, values: &mut [Option<Value>]) -> Result<()> {
+        for (position, &index) in unit.steps.iter().enumerate() {
+            let step = &self.network.plan.steps()[index];
+            let later = &unit.steps[position + 1..];
+            let needed = |number: usize| {
+                let mut later = later.iter().map(|&step| &self.network.plan.steps()[step]);
+                later.any(|step| step.inputs.contains(&number))
+            };
+            let last = |number: usize| unit.releases.contains(&number) && !needed(number);
+            let arguments = take_arguments(step, last, values)?;
+            let results = self.node(step, arguments)?;
+            for (&number, result) in step.outputs.iter().zip(results) {
+                values[number] = Some(result);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The inputs of a step. One that no later step needs is handed over rather than shared, so that Burn can
 /// reuse its memory.
-fn take_arguments(step: &Step, values: &mut [Option<Value>]) -> Result<Vec<Value>> {
+fn take_arguments(
+    step: &Step,
+    last: impl Fn(usize) -> bool,
+    values: &mut [Option<Value>],
+) -> Result<Vec<Value>> {
     let argument = |(position, number): (usize, &usize)| {
-        let last = step.releases.contains(number) && !step.inputs[position + 1..].contains(number);
-        let value = match last {
+        let value = match last(*number) && !step.inputs[position + 1..].contains(number) {
             true => values[*number].take(),
             false => values[*number].clone(),
         };
-        // The plan releases a value only after its last use.
+        // A value is released only after its last use.
         value.ok_or_else(|| Error::Device(format!("`{}` lost an input", step.name)))
     };
     step.inputs.iter().enumerate().map(argument).collect()

@@ -52,6 +52,9 @@ pub(super) fn to_channels_last(image: Tensor<4>) -> Tensor<4> {
     if height * width == 1 || channels == 1 {
         return image.reshape([batch, height, width, channels]);
     }
+    if limbeck_kernels::tensor::supports(&image.device()) {
+        return limbeck_kernels::tensor::to_channels_last(image);
+    }
     dense(dense(image).permute([0, 2, 3, 1]))
 }
 
@@ -60,6 +63,9 @@ pub(super) fn to_channels_first(image: Tensor<4>) -> Tensor<4> {
     let [batch, height, width, channels] = image.dims();
     if height * width == 1 || channels == 1 {
         return image.reshape([batch, channels, height, width]);
+    }
+    if limbeck_kernels::tensor::supports(&image.device()) {
+        return limbeck_kernels::tensor::to_channels_first(image);
     }
     dense(dense(image).permute([0, 3, 1, 2]))
 }

@@ -5,11 +5,13 @@
 //! the order of execution, the memory layout of images and when each value is forgotten.
 
 mod execute;
+mod joined;
 mod layout;
 mod module;
 mod node;
 mod ops;
 mod plan;
+mod schedule;
 mod weight;
 
 use std::collections::BTreeMap;

@@ -262,7 +262,7 @@ impl Run<'_> {
         Ok(normalised.output)
     }
 
-    fn check_batch(&self, step: &Step, count: usize) -> Result<()> {
+    pub(super) fn check_batch(&self, step: &Step, count: usize) -> Result<()> {
         if count > 1 {
             return Ok(());
         }
@@ -273,7 +273,7 @@ impl Run<'_> {
     }
 
     /// Moves the running statistics towards those of a batch with `count` values per channel.
-    fn update(
+    pub(super) fn update(
         &self,
         step: &Step,
         norm: &BatchNorm,
@@ -299,7 +299,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn affine(&self, step: &Step, norm: &BatchNorm) -> Result<Affine> {
+    pub(super) fn affine(&self, step: &Step, norm: &BatchNorm) -> Result<Affine> {
         let (weight, bias) = match norm.affine {
             true => (self.weight(step, "weight")?, self.weight(step, "bias")?),
             false => {
@@ -315,7 +315,7 @@ impl Run<'_> {
     }
 
     /// Whether a batch norm or dropout shows its training behaviour.
-    fn is_active(&self, step: &Step) -> bool {
+    pub(super) fn is_active(&self, step: &Step) -> bool {
         let flag = self.network.wiring.flags[step.node];
         self.trains && flag.is_some_and(|flag| self.network.flags[flag].flag.is_enabled())
     }
@@ -336,14 +336,14 @@ impl Run<'_> {
         }))
     }
 
-    fn weight<const D: usize>(&self, step: &Step, role: &str) -> Result<Tensor<D>>
+    pub(super) fn weight<const D: usize>(&self, step: &Step, role: &str) -> Result<Tensor<D>>
     where
         Tensor<D>: TryFrom<Feature, Error = Error>,
     {
         self.feature(step, role)?.try_into()
     }
 
-    fn bias(&self, step: &Step) -> Result<Option<Tensor<1>>> {
+    pub(super) fn bias(&self, step: &Step) -> Result<Option<Tensor<1>>> {
         match self.network.wiring.weights[step.node].contains_key("bias") {
             true => self.weight(step, "bias").map(Some),
             false => Ok(None),

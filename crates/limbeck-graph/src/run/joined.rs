@@ -1,0 +1,290 @@
+//! Units of nodes on the CPU kernels.
+
+use burn::tensor::Tensor;
+use limbeck_kernels::Activation as Fused;
+use limbeck_kernels::elementwise::Function;
+use limbeck_kernels::tensor::{self as kernels, Convolution, Reduction, Window};
+
+use super::execute::Value;
+use super::node::Run;
+use super::schedule::{Unit, is_symmetric};
+use super::{ImageLayout, Step};
+use crate::ir::{Activation, BatchNorm, Conv2d, Op, Pool2d};
+use crate::{Feature, Result};
+
+/// A unit taken apart: what the kernels need to know of it.
+struct Parts<'a> {
+    norm: Option<(&'a Step, &'a BatchNorm)>,
+    /// The position among the unit's steps of the addition.
+    add: Option<usize>,
+    activation: Fused,
+}
+
+impl Run<'_> {
+    /// The value of a unit that the kernels can compute; `None` where they can't, and nothing is taken from `values`.
+    pub(super) fn joined(
+        &self,
+        unit: &Unit,
+        values: &mut [Option<Value>],
+    ) -> Result<Option<Value>> {
+        let plan = &self.network.plan;
+        let steps: Vec<&Step> = unit.steps.iter().map(|&step| &plan.steps()[step]).collect();
+        let (first, op) = (steps[0], self.op(steps[0]));
+        if let Op::Linear(_) = op {
+            return self.linear(&steps, values);
+        }
+        if first.layout != ImageLayout::ChannelsLast {
+            return Ok(None);
+        }
+        let parts = self.parts(&steps);
+        if let Some((step, _)) = parts.norm
+            && self.trains
+            && !self.is_active(step)
+        {
+            // A norm that is frozen while others train needs gradients through its running statistics.
+            return Ok(None);
+        }
+        let take = |values: &mut [Option<Value>], number: usize| {
+            let value = match unit.releases.contains(&number) {
+                true => values[number].take(),
+                false => values[number].clone(),
+            };
+            value
+                .ok_or_else(|| crate::Error::Device(format!("`{}` lost an input", first.name)))
+                .and_then(Value::channels_last)
+        };
+        let residual = |values: &mut [Option<Value>]| {
+            parts
+                .add
+                .map(|add| {
+                    let own = steps[add - 1].outputs[0];
+                    let inputs = &steps[add].inputs;
+                    let other = if inputs[0] == own {
+                        inputs[1]
+                    } else {
+                        inputs[0]
+                    };
+                    // The shortcut may be the unit's own input.
+                    values[other]
+                        .clone()
+                        .ok_or_else(|| {
+                            crate::Error::Device(format!("`{}` lost an input", steps[add].name))
+                        })
+                        .and_then(Value::channels_last)
+                })
+                .transpose()
+        };
+        let output = match op {
+            Op::Conv2d(convolution) if is_symmetric(convolution) => {
+                let residual = residual(values)?;
+                let x = take(values, first.inputs[0])?;
+                self.convolution(first, convolution, &parts, x, residual)?
+            }
+            Op::BatchNorm(_) => {
+                let residual = residual(values)?;
+                let x = take(values, first.inputs[0])?;
+                self.normalised(&parts, x, residual)?
+            }
+            Op::MaxPool2d(pool) | Op::AvgPool2d(pool) => {
+                let reduction = match op {
+                    Op::MaxPool2d(_) => Reduction::Maximum,
+                    _ => Reduction::Average {
+                        count_padding: pool.count_include_pad,
+                    },
+                };
+                let Some(window) = window(pool) else {
+                    return Ok(None);
+                };
+                kernels::pool(take(values, first.inputs[0])?, window, reduction)
+            }
+            Op::GlobalAvgPool => kernels::global_average_pool(take(values, first.inputs[0])?),
+            Op::ChannelShuffle(shuffle) => {
+                kernels::channel_shuffle(take(values, first.inputs[0])?, shuffle.groups)
+            }
+            Op::Activation(activation) => {
+                let Some(function) = function(*activation) else {
+                    return Ok(None);
+                };
+                kernels::apply(function, take(values, first.inputs[0])?)
+            }
+            Op::Add if first.inputs.len() == 2 => {
+                let [left, right] = [0, 1].map(|side| values[first.inputs[side]].clone());
+                let (Some(left), Some(right)) = (left, right) else {
+                    return Ok(None);
+                };
+                let (left, right) = (left.channels_last()?, right.channels_last()?);
+                if left.dims() != right.dims() {
+                    return Ok(None);
+                }
+                kernels::add(left, right)
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Value::ChannelsLast(output)))
+    }
+
+    fn parts<'s>(&'s self, steps: &[&'s Step]) -> Parts<'s> {
+        let mut parts = Parts {
+            norm: None,
+            add: None,
+            activation: Fused::None,
+        };
+        for (position, &step) in steps.iter().enumerate() {
+            match self.op(step) {
+                Op::BatchNorm(norm) => parts.norm = Some((step, norm)),
+                Op::Add if position > 0 => parts.add = Some(position),
+                Op::Activation(Activation::Relu) => parts.activation = Fused::Relu,
+                Op::Activation(Activation::Relu6) => parts.activation = Fused::Relu6,
+                _ => {}
+            }
+        }
+        parts
+    }
+
+    fn convolution(
+        &self,
+        step: &Step,
+        convolution: &Conv2d,
+        parts: &Parts<'_>,
+        x: Tensor<4>,
+        residual: Option<Tensor<4>>,
+    ) -> Result<Tensor<4>> {
+        let (weight, bias) = (self.weight::<4>(step, "weight")?, self.bias(step)?);
+        let settings = Convolution {
+            stride: convolution.stride,
+            padding: convolution.padding.map(|[before, _]| before),
+            dilation: convolution.dilation,
+            groups: convolution.groups,
+        };
+        let Some((at, norm)) = parts.norm else {
+            return Ok(kernels::convolution(
+                x,
+                weight,
+                bias,
+                residual,
+                settings,
+                parts.activation,
+            ));
+        };
+        if self.trains {
+            let before = kernels::Before {
+                weight,
+                bias,
+                convolution: settings,
+            };
+            return self.batch_norm(at, norm, parts, x, Some(before), residual);
+        }
+        let (scale, offset) = self.scale_and_offset(at, norm)?;
+        let folded = weight * scale.clone().reshape([-1, 1, 1, 1]);
+        let bias = match bias {
+            Some(bias) => offset + bias * scale,
+            None => offset,
+        };
+        Ok(kernels::convolution(
+            x,
+            folded,
+            Some(bias),
+            residual,
+            settings,
+            parts.activation,
+        ))
+    }
+
+    fn normalised(
+        &self,
+        parts: &Parts<'_>,
+        x: Tensor<4>,
+        residual: Option<Tensor<4>>,
+    ) -> Result<Tensor<4>> {
+        let Some((at, norm)) = parts.norm else {
+            unreachable!("a unit that starts with a norm has one")
+        };
+        if self.trains {
+            return self.batch_norm(at, norm, parts, x, None, residual);
+        }
+        let (scale, offset) = self.scale_and_offset(at, norm)?;
+        Ok(kernels::scale_and_shift(
+            x,
+            scale,
+            offset,
+            residual,
+            parts.activation,
+        ))
+    }
+
+    fn batch_norm(
+        &self,
+        step: &Step,
+        norm: &BatchNorm,
+        parts: &Parts<'_>,
+        x: Tensor<4>,
+        before: Option<kernels::Before>,
+        residual: Option<Tensor<4>>,
+    ) -> Result<Tensor<4>> {
+        let affine = self.affine(step, norm)?;
+        let affine = kernels::Affine {
+            gamma: affine.weight,
+            beta: affine.bias,
+            shift: self.weight(step, "running_mean")?,
+        };
+        let settings = kernels::BatchNorm {
+            epsilon: norm.epsilon,
+            activation: parts.activation,
+        };
+        let result = kernels::batch_norm(x, before, affine, residual, settings);
+        let [batch, height, width, _] = result.output.dims();
+        let count = batch * height * width;
+        self.check_batch(step, count)?;
+        self.update(step, norm, result.mean, result.variance, count)?;
+        Ok(result.output)
+    }
+
+    /// The factor and the term that a norm's running statistics come to.
+    fn scale_and_offset(&self, step: &Step, norm: &BatchNorm) -> Result<(Tensor<1>, Tensor<1>)> {
+        let affine = self.affine(step, norm)?;
+        let mean: Tensor<1> = self.weight(step, "running_mean")?;
+        let variance: Tensor<1> = self.weight(step, "running_var")?;
+        let scale = affine.weight / variance.add_scalar(affine.epsilon).sqrt();
+        let offset = affine.bias - mean * scale.clone();
+        Ok((scale, offset))
+    }
+
+    fn linear(&self, steps: &[&Step], values: &mut [Option<Value>]) -> Result<Option<Value>> {
+        let first = steps[0];
+        let Some(Value::Feature(Feature::Rank2(x))) = values[first.inputs[0]].clone() else {
+            return Ok(None);
+        };
+        let (weight, bias) = (self.weight(first, "weight")?, self.bias(first)?);
+        let activation = self.parts(steps).activation;
+        let output = kernels::linear(x, weight, bias, activation);
+        Ok(Some(Value::Feature(output.into())))
+    }
+
+    fn op(&self, step: &Step) -> &Op {
+        &self.network.graph.nodes[step.node].op
+    }
+}
+
+fn window(pool: &Pool2d) -> Option<Window> {
+    (!pool.ceil).then_some(Window {
+        kernel: pool.kernel,
+        stride: pool.stride,
+        padding: pool.padding,
+    })
+}
+
+fn function(activation: Activation) -> Option<Function> {
+    Some(match activation {
+        Activation::Relu => Function::Relu,
+        Activation::Relu6 => Function::Relu6,
+        Activation::LeakyRelu { slope } => Function::LeakyRelu {
+            slope: slope as f32,
+        },
+        Activation::Gelu => Function::Gelu,
+        Activation::Sigmoid => Function::Sigmoid,
+        Activation::Tanh => Function::Tanh,
+        Activation::Silu => Function::Swish,
+        Activation::HardSwish => Function::HardSwish,
+        _ => return None,
+    })
+}

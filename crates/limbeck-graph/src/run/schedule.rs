@@ -1,0 +1,121 @@
+//! Which nodes run as one operation.
+//!
+//! A convolution, its batch norm, the addition of a shortcut and the activation behind them are one pass over memory for
+//! the CPU kernels instead of four. Nodes are joined where the values between them go nowhere else and nobody taps them.
+
+use super::{ImageLayout, Plan, Step};
+use crate::ir::{Activation, Analysis, Conv2d, Graph, Op};
+
+/// Steps of the plan that run together, the first one's input onwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unit {
+    /// Positions in [`Plan::steps`], in the order in which they follow from each other.
+    pub(super) steps: Vec<usize>,
+    /// The values that no later unit takes.
+    pub(super) releases: Vec<usize>,
+}
+
+/// The units in the order in which they run: a unit's place is that of its last step.
+pub(super) fn units(
+    graph: &Graph,
+    analysis: &Analysis,
+    plan: &Plan,
+    join: bool,
+    tapped: impl Fn(usize) -> bool,
+) -> Vec<Unit> {
+    let steps = plan.steps();
+    let mut consumers: Vec<Vec<usize>> = vec![Vec::new(); plan.values().len()];
+    for (position, step) in steps.iter().enumerate() {
+        for &input in &step.inputs {
+            consumers[input].push(position);
+        }
+    }
+    let mut taken = vec![false; steps.len()];
+    let mut units = Vec::with_capacity(steps.len());
+    for position in 0..steps.len() {
+        if taken[position] {
+            continue;
+        }
+        let mut chain = vec![position];
+        while join {
+            let last = &steps[chain[chain.len() - 1]];
+            let [value] = last.outputs[..] else { break };
+            let [next] = consumers[value][..] else { break };
+            let stages: Vec<&Op> = chain
+                .iter()
+                .map(|&step| &graph.nodes[steps[step].node].op)
+                .collect();
+            if tapped(value)
+                || taken[next]
+                || steps[next].layout != last.layout
+                || !follows(&stages, graph, analysis, &steps[next])
+            {
+                break;
+            }
+            chain.push(next);
+        }
+        for &step in &chain {
+            taken[step] = true;
+        }
+        units.push(Unit {
+            steps: chain,
+            releases: Vec::new(),
+        });
+    }
+    units.sort_by_key(|unit| unit.steps[unit.steps.len() - 1]);
+    release_after_last_use(&mut units, plan);
+    units
+}
+
+/// Whether the kernels can compute `next` in the same pass as the operators before it.
+fn follows(stages: &[&Op], graph: &Graph, analysis: &Analysis, next: &Step) -> bool {
+    let node = &graph.nodes[next.node];
+    let added = stages.iter().any(|op| matches!(op, Op::Add));
+    let finished = stages.iter().any(|op| matches!(op, Op::Activation(_)));
+    let image = match stages[0] {
+        Op::Conv2d(convolution) => is_symmetric(convolution),
+        Op::BatchNorm(_) => true,
+        Op::Linear(_) => {
+            return stages.len() == 1 && matches!(node.op, Op::Activation(Activation::Relu));
+        }
+        _ => false,
+    };
+    if !image || finished || next.layout != ImageLayout::ChannelsLast {
+        return false;
+    }
+    match &node.op {
+        Op::BatchNorm(_) => matches!(stages, [Op::Conv2d(_)]),
+        Op::Add => {
+            let shape = |name: &String| &analysis.values[name].shape;
+            let [left, right] = &node.inputs[..] else {
+                return false;
+            };
+            !added && left != right && shape(left) == shape(right)
+        }
+        Op::Activation(function) => matches!(function, Activation::Relu | Activation::Relu6),
+        _ => false,
+    }
+}
+
+/// Whether the kernels know the convolution.
+pub(super) fn is_symmetric(convolution: &Conv2d) -> bool {
+    convolution
+        .padding
+        .iter()
+        .all(|[before, after]| before == after)
+}
+
+fn release_after_last_use(units: &mut [Unit], plan: &Plan) {
+    let mut seen = vec![false; plan.values().len()];
+    for unit in units.iter_mut().rev() {
+        for &step in &unit.steps {
+            let step = &plan.steps()[step];
+            for &value in step.inputs.iter().chain(&step.outputs) {
+                if !seen[value] {
+                    seen[value] = true;
+                    unit.releases.push(value);
+                }
+            }
+        }
+    }
+}
