@@ -10,13 +10,13 @@
 //! beside the labels (Hinton et al. 2015, section 6, "soft targets as regularizers").
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
-use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, activation::relu};
 use limbeck::data::{
     Dataset, Loader, LoaderSettings, Normalization, Split, digits, labels_per_class,
@@ -24,9 +24,11 @@ use limbeck::data::{
 use limbeck::eval::{self, Metrics};
 use limbeck::graph::{Feature, Inputs, Network, Taps, Trace};
 use limbeck::loss::Temperature;
-use limbeck::method::{Method, MethodSettings, SoftTargetSettings, Step};
+use limbeck::method::{MethodSettings, SoftTargetSettings};
 use limbeck::teacher::{Frozen, Teacher};
+use limbeck::train::{OptimizerSettings, RunDirectory, Schedule, TrainSettings, Trainer};
 use limbeck::{Error, Result, Seed};
+use serde_json::json;
 
 /// The teacher: convolution, batch norm, ReLU, pooling, two linear layers.
 #[derive(Module, Debug)]
@@ -124,40 +126,46 @@ fn record<const N: usize>(
         .collect()
 }
 
-/// Adam for a number of epochs; the method says what the loss is.
+/// Adam for a number of epochs, in a run directory of its own: log, TensorBoard events, checkpoints, `student.safetensors`.
 fn train<N: Network>(
-    mut student: N,
+    student: N,
     teacher: Option<&dyn Teacher>,
-    method: &dyn Method,
+    method: MethodSettings,
     (loader, epochs): (&Loader, u64),
-    device: &Device,
+    seed: Seed,
+    folder: &Path,
 ) -> Result<N> {
-    let mut optimizer = AdamConfig::new().init();
-    for epoch in 0..epochs {
-        for batch in loader.epoch(epoch, 0) {
-            let batch = batch?;
-            let labels = eval::labels(&batch, 10, device)?;
-            let inputs = eval::inputs(&batch, device)?;
-            let answer = match (teacher, method.teacher_taps()) {
-                (Some(teacher), Some(taps)) => Some(teacher.answer(&inputs, &taps)?),
-                _ => None,
-            };
-            let trace = student.forward(&inputs, &method.student_taps())?;
-            let terms = method.terms(&Step {
-                student: &trace,
-                teacher: answer.as_ref(),
-                labels: labels.as_ref(),
-                progress: epoch as f64 / epochs as f64,
-            })?;
-            let zero = Tensor::<1>::zeros([1], device);
-            let loss = terms.into_iter().fold(zero, |sum, term| {
-                sum + term.rows.mean().mul_scalar(term.weight)
-            });
-            let gradients = GradientsParams::from_grads(loss.backward(), &student);
-            student = optimizer.step(2e-3, student, gradients);
-        }
+    let settings = TrainSettings {
+        epochs,
+        optimizer: OptimizerSettings::Adam {
+            betas: [0.9, 0.999],
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            decay_norms_and_biases: true,
+        },
+        learning_rate: 2e-3,
+        schedule: Schedule::Constant,
+        checkpoint_every: Some(1000),
+        ..TrainSettings::default()
+    };
+    let outcome = Trainer {
+        student,
+        teacher,
+        method: &mut *method.build(),
+        train: loader,
+        unaugmented: None,
+        validation: None,
+        test: None,
+        settings: &settings,
+        seed,
+        device: Device::default(),
+        run: &RunDirectory::create(folder, "", &json!({ "example": "own_module" }))?,
+        metadata: BTreeMap::new(),
+        interrupt: Arc::default(),
+        progress: &mut (),
     }
-    Ok(student)
+    .run()?;
+    Ok(outcome.student)
 }
 
 fn loader(set: &Arc<dyn Dataset>, batch: usize, seed: u64) -> Result<Loader> {
@@ -172,7 +180,8 @@ fn loader(set: &Arc<dyn Dataset>, batch: usize, seed: u64) -> Result<Loader> {
 }
 
 fn main() -> Result<()> {
-    let device = Device::default().autodiff();
+    let device = Device::default();
+    let runs = tempfile::tempdir().map_err(|source| Error::write(Path::new("runs"), source))?;
     let all = digits::open(Split::Train)?;
     let test = digits::open(Split::Test)?;
     let measure = |network: &dyn Fn(&Loader) -> Result<eval::Predictions>| -> Result<Metrics> {
@@ -180,13 +189,14 @@ fn main() -> Result<()> {
     };
 
     device.seed(1);
-    let labels = MethodSettings::Labels(Default::default()).build();
+    let labels = MethodSettings::LABELS;
     let network = train(
         ConvNet::new(&device),
         None,
-        &*labels,
+        labels,
         (&loader(&all, 64, 1)?, 15),
-        &device,
+        Seed::new(1),
+        &runs.path().join("teacher"),
     )?;
     let teacher = Frozen::new(&network, &device);
     let quality = measure(&|rows| eval::predict(&network, rows.epoch(0, 0), &device))?;
@@ -199,8 +209,7 @@ fn main() -> Result<()> {
     let soft = MethodSettings::SoftTargets(SoftTargetSettings {
         temperature: Temperature::new(4.0)?,
         ..SoftTargetSettings::default()
-    })
-    .build();
+    });
     let (mut sum_alone, mut sum_distilled) = (0.0, 0.0);
     for seed in 1..=3 {
         let few: Arc<dyn Dataset> =
@@ -208,8 +217,19 @@ fn main() -> Result<()> {
         let schedule = (&loader(&few, 20, seed)?, 100);
         device.seed(seed);
         let start = Mlp::new(&device);
-        let alone = train(start.clone(), None, &*labels, schedule, &device)?;
-        let distilled = train(start, Some(&teacher), &*soft, schedule, &device)?;
+        let student = |name: &str, teacher: Option<&dyn Teacher>, method| {
+            let folder = runs.path().join(format!("{name}-seed-{seed}"));
+            train(
+                start.clone(),
+                teacher,
+                method,
+                schedule,
+                Seed::new(seed),
+                &folder,
+            )
+        };
+        let alone = student("alone", None, labels)?;
+        let distilled = student("distilled", Some(&teacher), soft)?;
         let alone = measure(&|rows| eval::predict(&alone, rows.epoch(0, 0), &device))?;
         let distilled = measure(&|rows| eval::predict(&distilled, rows.epoch(0, 0), &device))?;
         println!(

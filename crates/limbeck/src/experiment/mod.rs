@@ -274,6 +274,8 @@ struct StudentArm {
     seed: Seed,
     method: MethodSettings,
     directory: PathBuf,
+    /// Whether its latency is measured. All students are the same network, so one figure serves them all.
+    timed: bool,
 }
 
 impl Experiment<'_, '_> {
@@ -322,7 +324,7 @@ impl Experiment<'_, '_> {
             settings: &plan.train,
             splits: &splits,
             directory: arm.directory.clone(),
-            timed: Some(arm.seed) == plan.seeds.first().copied(),
+            timed: arm.timed,
         };
         let teacher = teachers.map(|teachers| &teachers.teacher as &dyn Teacher);
         let mut measured = self.train(&training, teacher)?;
@@ -382,6 +384,7 @@ impl Experiment<'_, '_> {
                     seed,
                     method: MethodSettings::LABELS,
                     directory: directory("alone"),
+                    timed: arms.is_empty(),
                 });
             }
             let role = if plan.teacher.is_some() {
@@ -399,6 +402,7 @@ impl Experiment<'_, '_> {
                 seed,
                 method: plan.method,
                 directory: directory(name),
+                timed: arms.is_empty(),
             });
         }
         arms
@@ -434,7 +438,7 @@ impl Experiment<'_, '_> {
                 parameters: first.cost.parameters as u64,
                 multiply_adds: first.cost.multiply_adds as u64,
                 file_bytes: first.file_bytes,
-                latency: first.latency,
+                latency: measured.iter().find_map(|(_, student)| student.latency),
                 runs: of_role.iter().map(|m| m.run.clone()).collect(),
             });
         }

@@ -16,6 +16,7 @@ mod optimizer;
 mod parameters;
 mod progress;
 mod run_directory;
+mod session;
 mod settings;
 mod stopping;
 mod tally;
