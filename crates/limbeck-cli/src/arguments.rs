@@ -84,6 +84,59 @@ pub(crate) enum Command {
     /// Write a run's report again, or compare several runs
     #[command(after_help = "Example:\n  limbeck report runs/a runs/b --out comparison")]
     Report(Report),
+    /// Time the work of training
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+/// `limbeck bench`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// One distillation step: teacher forward, student forward and backward, update
+    #[command(after_help = "Example:\n  \
+        limbeck bench step --teacher resnet-56 --student resnet-20 --method kd --batch 64 --classes 100 --threads 2 --json")]
+    Step(BenchStep),
+}
+
+/// `limbeck bench step`
+#[derive(Debug, Args)]
+pub(crate) struct BenchStep {
+    /// Architecture of the teacher
+    #[arg(long, default_value = "resnet-56", value_name = "ARCH")]
+    pub(crate) teacher: String,
+    /// Architecture of the student
+    #[arg(long, default_value = "resnet-20", value_name = "ARCH")]
+    pub(crate) student: String,
+    /// What the step compares: labels alone, or soft targets at temperature 4 with weight 0.9 beside them
+    #[arg(long, default_value = "kd")]
+    pub(crate) method: BenchMethod,
+    /// Images per step
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: u32,
+    /// Classes
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) classes: u32,
+    /// Channels of the images
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) channels: u32,
+    /// Height and width of the images
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) size: u32,
+    /// Steps counted
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) steps: u32,
+    /// Steps before them that are not counted
+    #[arg(long, default_value_t = 4)]
+    pub(crate) warmup: u32,
+}
+
+/// The methods that `bench step` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchMethod {
+    /// Cross entropy with the labels.
+    None,
+    /// Soft targets.
+    Kd,
 }
 
 /// `limbeck demo`

@@ -12,8 +12,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Bench, Command};
 use output::Output;
+
+/// Tensors of a few megabytes come and go thousands of times a second; the system's allocator gives their memory back to the system
+/// each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -38,6 +43,7 @@ fn dispatch(arguments: &Arguments, output: &Output) -> limbeck::Result<()> {
         Command::Datasets(options) => command::datasets::datasets(options, output),
         Command::Export(options) => command::export::export(options, global, output),
         Command::Report(options) => command::report::report(options, output),
+        Command::Bench(Bench::Step(options)) => command::bench::step(options, global, output),
     }
 }
 

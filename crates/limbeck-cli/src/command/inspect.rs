@@ -32,6 +32,7 @@ pub(crate) fn inspect(options: &Inspect, output: &Output) -> Result<()> {
         "layers": cost.layers,
         "taps": graph.taps,
         "nodes": graph.nodes.iter().map(|node| &node.name).collect::<Vec<_>>(),
+        "graph": graph,
     });
     output.result(&value, || {
         let rows = cost

@@ -6,6 +6,7 @@
 
 mod average;
 mod batches;
+mod benchmark;
 mod checkpoint;
 mod evaluation;
 mod gradient;
@@ -24,6 +25,7 @@ mod tensorboard;
 mod trainer;
 
 pub use batches::BatchSource;
+pub use benchmark::{Benchmark, Spread, Timing};
 pub use evaluation::evaluate_teacher;
 pub use learning_rate::{LearningRate, Schedule};
 pub use log::{StepReport, TermReport};
