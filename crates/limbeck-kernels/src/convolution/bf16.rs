@@ -43,8 +43,8 @@ pub(super) use kernels::run_bf16;
 #[cfg(target_arch = "x86_64")]
 mod kernels {
     use std::arch::x86_64::{
-        __m256i, __m512, __m512bh, _mm256_storeu_si256, _mm512_cvtneps_pbh, _mm512_dpbf16_ps,
-        _mm512_loadu_ps,
+        __m256bh, __m256i, __m512, __m512bh, _mm256_storeu_si256, _mm512_cvtneps_pbh,
+        _mm512_dpbf16_ps, _mm512_loadu_ps,
     };
 
     use super::super::family::Arithmetic;
@@ -97,7 +97,7 @@ mod kernels {
                 while channel + 16 <= channels {
                     let rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(from.add(channel)));
                     let to = to.add(channel / 2).cast::<__m256i>();
-                    _mm256_storeu_si256(to, std::mem::transmute(rounded));
+                    _mm256_storeu_si256(to, std::mem::transmute::<__m256bh, __m256i>(rounded));
                     channel += 16;
                 }
                 while channel < channels {

@@ -97,6 +97,12 @@ impl Convolution {
         self.output_length() * (self.in_channels / self.groups) * self.taps()
     }
 
+    /// Whether each group has a single input channel.
+    #[must_use]
+    pub const fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.groups == self.in_channels
+    }
+
     /// The number of taps of the kernel.
     pub(super) const fn taps(&self) -> usize {
         self.kernel[0] * self.kernel[1]

@@ -3,7 +3,8 @@
 //! Each direction is cut into units of work (bands of pixels times groups of channels) that
 //! depend on the shapes alone. A unit copies what it reads to a zero-padded scratch and runs a
 //! micro-kernel that keeps a tile of sums in registers; see [`Epilogue`] for what is done to the
-//! sums on their way out. Kernels of 1x1 read the input in place.
+//! sums on their way out. Kernels of 1x1 read the input in place. Groups are computed one after
+//! another, each as a dense convolution between slices of the channels.
 
 mod bf16;
 mod correlate;

@@ -4,6 +4,7 @@
 use std::mem::MaybeUninit;
 
 use super::family::Arithmetic;
+use super::scratch::prefetch;
 use crate::vector::Vector;
 
 /// The source pixels of a tile.
@@ -111,6 +112,13 @@ pub(super) unsafe fn tile<
     // SAFETY: the caller's promise.
     unsafe {
         let full = work.channels == N * V::LANES;
+        if work.finish.last && !work.finish.residual.is_null() {
+            for offset in targets {
+                for n in 0..N {
+                    prefetch(work.finish.residual.wrapping_add(offset + n * V::LANES));
+                }
+            }
+        }
         let mut sums = MaybeUninit::<Sums<P, N>>::uninit();
         let sums = sums.as_mut_ptr();
         if work.finish.is_plain() && targets.len() == P {

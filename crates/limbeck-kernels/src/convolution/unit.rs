@@ -3,7 +3,7 @@
 use super::correlate::Plan;
 use super::family::Arithmetic;
 use super::panels::Lanes;
-use super::scratch::Scratch;
+use super::scratch::{Ahead, Scratch};
 use super::tile::{Consecutive, Finish, Scattered, Work, tile};
 use super::window::{Band, Window};
 use crate::vector::Vector;
@@ -51,6 +51,18 @@ pub(super) unsafe fn run<V: Vector, M: Arithmetic<V>, const P: usize, const WIDE
     let narrow = cut(&sources, P, P);
     let wide = cut(&sources, WIDE, P);
     let mut runs = Vec::new();
+    let single = unit
+        .groups
+        .iter()
+        .filter(|lanes| lanes.vectors == 1)
+        .count();
+    let tile_count = single * wide.len() + (unit.groups.len() - single) * narrow.len();
+    let following = window.following();
+    let mut ahead = Ahead::new(
+        inputs.source.as_ptr().wrapping_add(following.start),
+        following.len(),
+        tile_count * layout.chunks.len(),
+    );
     for (number, chunk) in layout.chunks.iter().enumerate() {
         // SAFETY: the scratch was made for the widest chunk; the caller vouches for the maps.
         let base = unsafe {
@@ -94,9 +106,9 @@ pub(super) unsafe fn run<V: Vector, M: Arithmetic<V>, const P: usize, const WIDE
             // SAFETY: offsets come from the window that the scratch was gathered for.
             unsafe {
                 if lanes.vectors == 1 {
-                    tiles::<V, M, P, WIDE, 1>(&work, base, &sources, &targets, &wide);
+                    tiles::<V, M, P, WIDE, 1>(&work, base, &sources, &targets, &wide, &mut ahead);
                 } else {
-                    tiles::<V, M, P, P, 2>(&work, base, &sources, &targets, &narrow);
+                    tiles::<V, M, P, P, 2>(&work, base, &sources, &targets, &narrow, &mut ahead);
                 }
             }
         }
@@ -138,8 +150,10 @@ unsafe fn tiles<V: Vector, M: Arithmetic<V>, const P: usize, const WIDE: usize, 
     sources: &[usize],
     targets: &[usize],
     cuts: &[Cut],
+    ahead: &mut Ahead,
 ) {
     for cut in cuts {
+        ahead.fetch();
         let range = cut.first..cut.first + cut.count;
         // SAFETY: the caller's promise.
         unsafe {

@@ -121,6 +121,24 @@ impl<'a> Window<'a> {
         plane * self.plane_length(width) + (row * self.columns + column) * width
     }
 
+    /// The floats of the source that follow this band's, as many as the band reads: most likely
+    /// this thread's next band.
+    pub(super) fn following(&self) -> Range<usize> {
+        let (of, map) = (self.of, &self.of.source);
+        let row = map.width * map.pixel;
+        let length = of.batch * map.height * row;
+        let rows = |target: usize| (target * of.stride[0]).min(map.height);
+        let images = &self.band.images;
+        let start = images.start * map.height + rows(self.band.rows.start);
+        let end = (images.end - 1) * map.height
+            + if self.band.rows.end == of.target.rows {
+                map.height
+            } else {
+                rows(self.band.rows.end)
+            };
+        (end * row).min(length)..((2 * end).saturating_sub(start) * row).min(length)
+    }
+
     /// The positions of every target pixel's source pixel, for a tap at the window's first row and
     /// column, and of the target pixels, in order.
     pub(super) fn pixel_offsets(&self) -> (Vec<usize>, Vec<usize>) {
