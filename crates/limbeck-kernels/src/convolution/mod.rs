@@ -7,6 +7,7 @@
 
 mod correlate;
 mod correlation;
+pub mod depthwise;
 mod epilogue;
 mod geometry;
 mod layout;
