@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release -p limbeck-kernels --example speed_rest [part of a name]`
 
+mod depthwise;
 mod elements;
 mod norms;
 mod pools;
@@ -14,6 +15,7 @@ fn main() {
     println!("{:<44} {:>10} {:>12}", "operation", "ms", "per second");
     norms::run();
     products::run();
+    depthwise::run();
     pools::run();
     elements::run();
 }

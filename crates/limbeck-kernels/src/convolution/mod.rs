@@ -9,6 +9,7 @@
 mod bf16;
 mod correlate;
 mod correlation;
+pub mod depthwise;
 mod epilogue;
 mod family;
 mod geometry;
