@@ -85,7 +85,10 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  limbeck report runs/a runs/b --out comparison")]
     Report(Report),
     /// Time the work of training
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  limbeck bench step --teacher resnet-56 --student resnet-20 --threads 2"
+    )]
     Bench(Bench),
 }
 
