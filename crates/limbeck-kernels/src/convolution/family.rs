@@ -148,5 +148,5 @@ unsafe fn run_avx2(
     target: *mut f32,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { run::<std::arch::x86_64::__m256, Single, 4, 8>(plan, inputs, unit, sums, target) }
+    unsafe { run::<std::arch::x86_64::__m256, Single, 6, 12>(plan, inputs, unit, sums, target) }
 }
