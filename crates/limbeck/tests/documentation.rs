@@ -367,7 +367,7 @@ fn defaults_in_the_reference_are_the_programs() {
 
 #[test]
 fn the_table_of_dependencies_is_that_of_the_manifests() {
-    let crates = ["limbeck-graph", "limbeck", "limbeck-cli"];
+    let crates = ["limbeck-kernels", "limbeck-graph", "limbeck", "limbeck-cli"];
     let mut expected: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for name in crates {
         let manifest = root().join("crates").join(name).join("Cargo.toml");

@@ -6,7 +6,9 @@ use burn_flex::FlexTensor;
 use super::backend::{Forward, Operation, run};
 use super::values::{filled, list, sizes, values};
 use crate::Activation;
+use crate::convolution::depthwise::{self, Depthwise};
 use crate::convolution::{self, Epilogue};
+use crate::product::linear_backward_bias;
 
 /// How a convolution slides, without the sizes of its tensors. Pairs are `[vertical, horizontal]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,8 +101,12 @@ impl Operation for Convolve {
             of.output_width(),
             of.out_channels,
         ];
-        let output = filled(&shape, |to| {
-            convolution::forward(&of, values(input), values(weight), epilogue, to);
+        let output = filled(&shape, |to| match depthwise(&of) {
+            Some(sizes) if epilogue.residual.is_none() => {
+                let (bias, activation) = (epilogue.bias, epilogue.activation);
+                depthwise::forward(sizes, values(input), values(weight), bias, activation, to);
+            }
+            _ => convolution::forward(&of, values(input), values(weight), epilogue, to),
         });
         let mut saved = vec![input.clone(), weight.clone()];
         if self.activation != Activation::None {
@@ -151,19 +157,46 @@ pub(super) fn gradients(
     gradient: &FlexTensor,
     [wants_input, wants_weight, wants_bias]: [bool; 3],
 ) -> (Option<FlexTensor>, Option<FlexTensor>, Option<FlexTensor>) {
+    let slices = [input, weight, gradient].map(values);
+    let depthwise = depthwise(of);
     let grad_input = wants_input.then(|| {
-        filled(&sizes::<4>(input), |to| {
-            convolution::backward_input(of, values(gradient), values(weight), None, to);
+        let [_, weight, gradient] = slices;
+        filled(&sizes::<4>(input), |to| match depthwise {
+            Some(sizes) => depthwise::backward_input(sizes, gradient, weight, to),
+            None => convolution::backward_input(of, gradient, weight, None, to),
         })
     });
     let mut grad_bias = wants_bias.then(|| vec![0.0; of.out_channels]);
     let grad_weight = (wants_weight || wants_bias).then(|| {
-        filled(&sizes::<4>(weight), |to| {
-            let bias = grad_bias.as_deref_mut();
-            convolution::backward_weight(of, values(input), values(gradient), to, bias);
+        let [input, _, gradient] = slices;
+        filled(&sizes::<4>(weight), |to| match depthwise {
+            Some(sizes) => {
+                depthwise::backward_weight(sizes, input, gradient, to);
+                if let Some(bias) = &mut grad_bias {
+                    linear_backward_bias(gradient, bias);
+                }
+            }
+            None => {
+                let bias = grad_bias.as_deref_mut();
+                convolution::backward_weight(of, input, gradient, to, bias);
+            }
         })
     });
     (grad_input, grad_weight, grad_bias.as_deref().map(list))
+}
+
+/// The sizes of a convolution in which each channel has a kernel of its own and no other input.
+pub(super) fn depthwise(of: &convolution::Convolution) -> Option<Depthwise> {
+    (of.is_depthwise() && of.out_channels == of.in_channels).then_some(Depthwise {
+        batch: of.batch,
+        height: of.height,
+        width: of.width,
+        channels: of.in_channels,
+        kernel: of.kernel,
+        stride: of.stride,
+        padding: of.padding,
+        dilation: of.dilation,
+    })
 }
 
 /// The gradient before an activation with the given output.

@@ -4,10 +4,10 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 
 use super::backend::{Forward, Operation, run};
-use super::convolution::{Convolution, gradients};
+use super::convolution::{Convolution, depthwise, gradients};
 use super::values::{filled, list, sizes, values};
 use crate::Activation;
-use crate::convolution::{self, ChannelSums, Epilogue};
+use crate::convolution::{self, ChannelSums, Epilogue, depthwise};
 use crate::norm::{self, BatchNormGradients, BatchNormSaved, ChannelStatistics};
 
 /// What a batch norm does beside its parameters.
@@ -233,6 +233,14 @@ fn convolve(
         of.output_width(),
         of.out_channels,
     ];
+    if let Some(sizes) = depthwise(&of) {
+        let output = filled(&shape, |to| {
+            let (input, weight) = (values(input), values(weight));
+            depthwise::forward(sizes, input, weight, bias.map(values), Activation::None, to);
+        });
+        let statistics = norm::statistics(values(&output), shift);
+        return (output, statistics);
+    }
     let output = filled(&shape, |to| {
         let epilogue = Epilogue {
             bias: bias.map(values),

@@ -114,7 +114,7 @@ impl Setting {
 }
 
 /// The gradient of every parameter by name.
-fn gradients(network: &CompiledGraph, gradients: &Gradients) -> BTreeMap<String, Array> {
+pub(super) fn gradients(network: &CompiledGraph, gradients: &Gradients) -> BTreeMap<String, Array> {
     struct Collect<'a> {
         gradients: &'a Gradients,
         path: Vec<String>,

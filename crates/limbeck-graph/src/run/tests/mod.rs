@@ -2,6 +2,7 @@
 
 mod batch_norm;
 mod gradients;
+mod joined;
 mod module;
 mod operators;
 mod plan;
