@@ -10,6 +10,7 @@ pub mod convolution;
 mod dispatch;
 pub mod elementwise;
 mod functions;
+pub mod loss;
 pub mod norm;
 pub mod pool;
 pub mod processor;
@@ -17,6 +18,7 @@ pub mod product;
 mod scratch;
 mod sharing;
 mod sums;
+pub mod update;
 pub mod vector;
 
 pub use activation::Activation;
