@@ -7,7 +7,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use limbeck_kernels::convolution::{
-    Convolution, Epilogue, backward_input, backward_weight, forward,
+    Convolution, Epilogue, PackedWeight, backward_input, backward_weight, bf16_available, forward,
+    forward_packed,
 };
 
 /// How long each direction of each shape is repeated.
@@ -16,8 +17,8 @@ const TIME: Duration = Duration::from_millis(150);
 fn main() {
     let asked = std::env::args().nth(1).unwrap_or_default();
     println!(
-        "{:<36} {:>8} {:>8} {:>8}",
-        "GFLOP/s", "forward", "input", "weight"
+        "{:<36} {:>8} {:>8} {:>8} {:>8}",
+        "GFLOP/s", "forward", "input", "weight", "bf16"
     );
     for (name, of) in shapes() {
         if name.contains(&asked) {
@@ -122,10 +123,24 @@ fn measure(name: &str, of: &Convolution) {
         fastest(|| backward_weight(of, &input, &gradient, black_box(&mut grad_weight), None)),
     ]
     .map(speed);
-    println!(
-        "{name:<36} {:>8.1} {:>8.1} {:>8.1}",
-        directions[0], directions[1], directions[2]
-    );
+    print!("{name:<36}");
+    for direction in directions {
+        print!(" {direction:>8.1}");
+    }
+    if bf16_available() {
+        let packed = PackedWeight::bf16(of, &weight);
+        let seconds = fastest(|| {
+            forward_packed(
+                of,
+                &input,
+                &packed,
+                Epilogue::default(),
+                black_box(&mut output),
+            );
+        });
+        print!(" {:>8.1}", speed(seconds));
+    }
+    println!();
 }
 
 /// Seconds of the fastest call.

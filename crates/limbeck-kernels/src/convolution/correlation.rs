@@ -22,7 +22,12 @@ pub(super) struct Source {
     pub(super) width: usize,
     pub(super) pixel: usize,
     pub(super) first: usize,
+    /// Elements that are summed over: channels, or pairs of them.
     pub(super) channels: usize,
+    /// Channels of one element.
+    pub(super) per_element: usize,
+    /// Channels that exist, which an odd number of may leave the last element half empty.
+    pub(super) existing: usize,
 }
 
 /// The pixels that are written: `first + image * i + row * y + column * x` is the first of
@@ -47,6 +52,8 @@ pub(super) struct WeightStrides {
     pub(super) first: usize,
     pub(super) target: usize,
     pub(super) source: usize,
+    /// The distance of the two weights of a pair of source channels, if they come in pairs.
+    pub(super) pair: usize,
 }
 
 /// A dense correlation between slices of the channels of two maps.
@@ -84,6 +91,8 @@ impl Correlation {
                 pixel: of.in_channels,
                 first: group * inputs,
                 channels: inputs,
+                per_element: 1,
+                existing: inputs,
             },
             target: Target {
                 rows,
@@ -101,9 +110,18 @@ impl Correlation {
                 first: group * outputs * inputs * of.taps(),
                 target: inputs * of.taps(),
                 source: of.taps(),
+                pair: 0,
             },
         }
-        .flattened()
+    }
+
+    /// The same correlation over pairs of source channels, for kernels that multiply two at once.
+    pub(super) fn in_pairs(mut self) -> Self {
+        self.source.channels = self.source.existing.div_ceil(2);
+        self.source.per_element = 2;
+        self.weight.pair = self.weight.source;
+        self.weight.source *= 2;
+        self
     }
 
     /// The gradient of one group's input, one correlation per phase.
@@ -134,6 +152,8 @@ impl Correlation {
                             pixel: of.out_channels,
                             first: group * outputs,
                             channels: outputs,
+                            per_element: 1,
+                            existing: outputs,
                         },
                         target: Target {
                             rows: (of.height - phase_row).div_ceil(of.stride[0]),
@@ -151,6 +171,7 @@ impl Correlation {
                             first: group * outputs * inputs * of.taps(),
                             target: of.taps(),
                             source: inputs * of.taps(),
+                            pair: 0,
                         },
                     }
                     .flattened(),
@@ -173,7 +194,7 @@ impl Correlation {
 
     /// A pointwise correlation of whole maps is one product over all pixels: a single column of
     /// them, so that it can be cut anywhere.
-    fn flattened(mut self) -> Self {
+    pub(super) fn flattened(mut self) -> Self {
         let same = self.source.height == self.target.rows
             && self.source.width == self.target.columns
             && self.target.row == self.target.columns * self.target.column
@@ -229,7 +250,7 @@ mod tests {
     #[test]
     fn a_one_by_one_kernel_is_a_product_over_all_pixels() {
         let of = Convolution::same([3, 5, 7], [4, 6], 1);
-        assert_eq!(Correlation::forward(&of, 0).target.rows, 105);
+        assert_eq!(Correlation::forward(&of, 0).flattened().target.rows, 105);
         assert_eq!(Correlation::backward_input(&of, 0)[0].target.rows, 105);
     }
 }

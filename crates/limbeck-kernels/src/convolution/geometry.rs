@@ -97,14 +97,15 @@ impl Convolution {
         self.output_length() * (self.in_channels / self.groups) * self.taps()
     }
 
+    /// Whether each group has a single input channel.
+    #[must_use]
+    pub const fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.groups == self.in_channels
+    }
+
     /// The number of taps of the kernel.
     pub(super) const fn taps(&self) -> usize {
         self.kernel[0] * self.kernel[1]
-    }
-
-    /// Whether each group has one input channel.
-    pub(super) const fn is_depthwise(&self) -> bool {
-        self.groups > 1 && self.groups == self.in_channels
     }
 
     /// Panics unless the sizes make sense together.

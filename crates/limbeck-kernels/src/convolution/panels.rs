@@ -5,7 +5,9 @@
 
 use rayon::prelude::*;
 
+use super::bf16;
 use super::correlation::Correlation;
+use super::family::Family;
 use super::layout::Layout;
 use super::scratch::{Scratch, Shared};
 use crate::Processor;
@@ -56,11 +58,24 @@ pub(super) struct Panels {
 }
 
 impl Panels {
-    /// Packs the part of an OIHW `weight` that `of` uses.
-    pub(super) fn new(of: &Correlation, layout: &Layout, groups: &[Lanes], weight: &[f32]) -> Self {
+    /// Packs the part of an OIHW `weight` that `of` uses; `keep` for panels that outlive the call.
+    pub(super) fn new(
+        family: Family,
+        of: &Correlation,
+        layout: &Layout,
+        groups: &[Lanes],
+        weight: &[f32],
+        keep: bool,
+    ) -> Self {
         let steps = layout.steps();
-        let mut memory = Scratch::new(steps * padded_channels(groups));
+        let length = steps * padded_channels(groups);
+        let mut memory = if keep {
+            Scratch::own(length)
+        } else {
+            Scratch::new(length)
+        };
         let panels = Shared::new(memory.as_mut_ptr());
+        let target = of.weight.target;
         let pack = |lanes: &Lanes| {
             // SAFETY: groups have panels of their own, and the memory was made for all of them.
             let panel = unsafe {
@@ -69,10 +84,32 @@ impl Panels {
                     steps * lanes.count,
                 )
             };
-            let first = of.weight.first + lanes.first * of.weight.target;
-            pack_panel(&weight[first..], of.weight.target, layout, lanes, panel);
+            let weight = &weight[of.weight.first + lanes.first * target..];
+            match family {
+                Family::Single(_) => {
+                    pack_panel(
+                        |lane, step| weight[lane + step],
+                        target,
+                        layout,
+                        lanes,
+                        panel,
+                    );
+                }
+                Family::Brain => {
+                    let (pair, end) = (of.weight.pair, of.source.existing * of.weight.pair);
+                    let value = |lane, step| {
+                        let second = if step + pair < end {
+                            weight[lane + step + pair]
+                        } else {
+                            0.0
+                        };
+                        bf16::pair(weight[lane + step], second)
+                    };
+                    pack_panel(value, target, layout, lanes, panel);
+                }
+            }
         };
-        if steps * padded_channels(groups) < 1 << 14 {
+        if length < 1 << 14 {
             groups.iter().for_each(pack);
         } else {
             groups.par_iter().with_max_len(1).for_each(pack);
@@ -86,9 +123,17 @@ impl Panels {
     }
 }
 
-/// Packs one panel. A kernel's taps lie side by side in the tensor: either a target channel's for
-/// many source channels, or many target channels' for one source channel; the loops follow.
-fn pack_panel(weight: &[f32], target: usize, layout: &Layout, lanes: &Lanes, panel: &mut [f32]) {
+/// Packs one panel of the weights `value(lane * target, step)`. A kernel's taps lie side by side in
+/// the tensor: either a target channel's for many source channels, or many target channels' for
+/// one source channel; the loops follow.
+#[inline(always)]
+fn pack_panel(
+    value: impl Fn(usize, usize) -> f32,
+    target: usize,
+    layout: &Layout,
+    lanes: &Lanes,
+    panel: &mut [f32],
+) {
     if lanes.channels < lanes.count {
         panel.fill(0.0);
     }
@@ -96,16 +141,14 @@ fn pack_panel(weight: &[f32], target: usize, layout: &Layout, lanes: &Lanes, pan
     for (steps, rows) in blocks.zip(panel.chunks_mut(layout.block * lanes.count)) {
         if target >= layout.block {
             for lane in 0..lanes.channels {
-                let weight = &weight[lane * target..];
                 for (step, row) in steps.iter().zip(rows.chunks_exact_mut(lanes.count)) {
-                    row[lane] = weight[*step];
+                    row[lane] = value(lane * target, *step);
                 }
             }
         } else {
             for (step, row) in steps.iter().zip(rows.chunks_exact_mut(lanes.count)) {
-                let weight = &weight[*step..];
-                for (lane, value) in row[..lanes.channels].iter_mut().enumerate() {
-                    *value = weight[lane * target];
+                for (lane, place) in row[..lanes.channels].iter_mut().enumerate() {
+                    *place = value(lane * target, *step);
                 }
             }
         }

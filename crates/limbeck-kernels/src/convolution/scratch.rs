@@ -44,6 +44,14 @@ impl Scratch {
         Self { lines }
     }
 
+    /// A buffer of at least `length` zeros that is to be kept for long: the thread's buffers stay
+    /// with it.
+    pub(super) fn own(length: usize) -> Self {
+        Self {
+            lines: vec![Line([0.0; Line::FLOATS]); length.div_ceil(Line::FLOATS)],
+        }
+    }
+
     /// The first float.
     pub(super) fn as_mut_ptr(&mut self) -> *mut f32 {
         self.lines.as_mut_ptr().cast()
@@ -85,4 +93,47 @@ impl Shared {
     pub(super) fn get(self) -> *mut f32 {
         self.0
     }
+}
+
+/// Memory to fetch into the second-level cache bit by bit while something else is computed.
+pub(super) struct Ahead {
+    next: *const f32,
+    left: usize,
+    lines: usize,
+}
+
+impl Ahead {
+    /// Fetches `length` floats in `steps` steps.
+    pub(super) fn new(from: *const f32, length: usize, steps: usize) -> Self {
+        let left = length.div_ceil(Line::FLOATS);
+        Self {
+            next: from,
+            left,
+            lines: left.div_ceil(steps.max(1)),
+        }
+    }
+
+    /// The next step.
+    #[inline(always)]
+    pub(super) fn fetch(&mut self) {
+        let lines = self.lines.min(self.left);
+        for _ in 0..lines {
+            prefetch(self.next);
+            self.next = self.next.wrapping_add(Line::FLOATS);
+        }
+        self.left -= lines;
+    }
+}
+
+/// Fetches the cache line of `address` into the second-level cache.
+#[inline(always)]
+pub(super) fn prefetch(address: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch is only a hint, for any address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }

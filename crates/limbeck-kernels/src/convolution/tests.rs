@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::Activation;
 
 /// Numbers in `[-1, 1)` from a fixed generator.
 fn numbers(length: usize, seed: u64) -> Vec<f32> {
@@ -238,6 +239,100 @@ fn the_epilogue_adds_bias_and_residual_before_the_activation() {
             }
         }
     }
+}
+
+/// Convolutions of every kind of layout.
+fn assorted() -> [Convolution; 6] {
+    [
+        Convolution::same([2, 9, 7], [3, 10], 3),
+        Convolution::same([3, 6, 6], [37, 40], 3),
+        Convolution::same([2, 5, 5], [48, 16], 1),
+        Convolution {
+            stride: [2; 2],
+            ..Convolution::same([2, 11, 8], [1, 7], 5)
+        },
+        Convolution {
+            groups: 3,
+            ..Convolution::same([2, 6, 6], [51, 24], 3)
+        },
+        Convolution {
+            stride: [2; 2],
+            ..Convolution::same([1, 8, 8], [300, 33], 1)
+        },
+    ]
+}
+
+#[test]
+fn packed_weights_give_the_same_bits() {
+    for of in assorted() {
+        let weight = numbers(of.weight_length(), 2);
+        let larger = Convolution {
+            batch: 4,
+            height: 12,
+            width: 13,
+            ..of
+        };
+        for processor in Processor::available() {
+            let packed = PackedWeight::new_on(processor, &of, &weight);
+            for of in [of, larger] {
+                let input = numbers(of.input_length(), 1);
+                let mut plain = vec![f32::NAN; of.output_length()];
+                forward_on(
+                    processor,
+                    &of,
+                    &input,
+                    &weight,
+                    Epilogue::default(),
+                    &mut plain,
+                );
+                let mut found = vec![f32::NAN; of.output_length()];
+                forward_packed(&of, &input, &packed, Epilogue::default(), &mut found);
+                assert_eq!(found, plain);
+            }
+        }
+    }
+}
+
+#[test]
+fn bf16_is_exact_up_to_the_rounding_of_its_factors() {
+    if !bf16_available() {
+        return;
+    }
+    let rounded = |length, seed| -> Vec<f32> {
+        let bits = |value: f32| f32::from_bits(value.to_bits() & 0xffff_0000);
+        numbers(length, seed).into_iter().map(bits).collect()
+    };
+    for of in assorted() {
+        let input = rounded(of.input_length(), 1);
+        let weight = rounded(of.weight_length(), 2);
+        let mut expected = vec![0.0_f64; of.output_length()];
+        products(&of, |i, w, o| {
+            expected[o] += f64::from(input[i]) * f64::from(weight[w])
+        });
+        let mut found = vec![f32::NAN; of.output_length()];
+        let packed = PackedWeight::bf16(&of, &weight);
+        forward_packed(&of, &input, &packed, Epilogue::default(), &mut found);
+        assert_close("output", &found, &expected);
+    }
+}
+
+#[test]
+#[should_panic(expected = "the weight was packed for")]
+fn a_packed_weight_fits_its_convolution_only() {
+    let of = Convolution::same([1, 2, 2], [1, 1], 3);
+    let packed = PackedWeight::new(&of, &[0.0; 9]);
+    let other = Convolution {
+        dilation: [2; 2],
+        padding: [2; 2],
+        ..of
+    };
+    forward_packed(
+        &other,
+        &[0.0; 4],
+        &packed,
+        Epilogue::default(),
+        &mut [0.0; 4],
+    );
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 use std::mem::MaybeUninit;
 
+use super::family::Arithmetic;
+use super::scratch::prefetch;
 use crate::vector::Vector;
 
 /// The source pixels of a tile.
@@ -96,7 +98,13 @@ impl Finish {
 /// The processor has the vector's instructions, the pointers in `work` are valid for the runs and
 /// the targets, and all `P` pixels may be read.
 #[inline(always)]
-pub(super) unsafe fn tile<V: Vector, A: Pixels<P>, const P: usize, const N: usize>(
+pub(super) unsafe fn tile<
+    V: Vector,
+    M: Arithmetic<V>,
+    A: Pixels<P>,
+    const P: usize,
+    const N: usize,
+>(
     work: &Work<'_>,
     pixels: A,
     targets: &[usize],
@@ -104,13 +112,20 @@ pub(super) unsafe fn tile<V: Vector, A: Pixels<P>, const P: usize, const N: usiz
     // SAFETY: the caller's promise.
     unsafe {
         let full = work.channels == N * V::LANES;
+        if work.finish.last && !work.finish.residual.is_null() {
+            for offset in targets {
+                for n in 0..N {
+                    prefetch(work.finish.residual.wrapping_add(offset + n * V::LANES));
+                }
+            }
+        }
         let mut sums = MaybeUninit::<Sums<P, N>>::uninit();
         let sums = sums.as_mut_ptr();
         if work.finish.is_plain() && targets.len() == P {
-            accumulate::<V, A, P, N>(work, pixels, Exit::Targets(targets));
+            accumulate::<V, M, A, P, N>(work, pixels, Exit::Targets(targets));
             return;
         }
-        accumulate::<V, A, P, N>(work, pixels, Exit::Sums(sums.cast()));
+        accumulate::<V, M, A, P, N>(work, pixels, Exit::Sums(sums.cast()));
         if full {
             finish::<V, N, true>(work, sums.cast(), targets);
         } else {
@@ -136,7 +151,7 @@ enum Exit<'a> {
 /// constants once the loops over `P` and `N` are unrolled, and leave through pointers: returned as
 /// an array, the compiler would keep that up to date in memory at every step.
 #[inline(always)]
-unsafe fn accumulate<V: Vector, A: Pixels<P>, const P: usize, const N: usize>(
+unsafe fn accumulate<V: Vector, M: Arithmetic<V>, A: Pixels<P>, const P: usize, const N: usize>(
     work: &Work<'_>,
     pixels: A,
     exit: Exit<'_>,
@@ -155,7 +170,7 @@ unsafe fn accumulate<V: Vector, A: Pixels<P>, const P: usize, const N: usize>(
                 for p in 0..P {
                     let value = V::splat(*pixels.at(p).add(step));
                     for n in 0..N {
-                        sums[p][n] = value.mul_add(weights[n], sums[p][n]);
+                        sums[p][n] = M::multiply_add(value, weights[n], sums[p][n]);
                     }
                 }
                 panel = panel.add(N * V::LANES);

@@ -10,9 +10,10 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::correlation::Correlation;
+use super::family::Single;
 use super::layout::Layout;
 use super::panels::{Lanes, lane_groups, padded_channels, scatter_panels};
-use super::scratch::{Scratch, Shared};
+use super::scratch::{Ahead, Scratch, Shared};
 use super::window::{Band, Window, bands, equal_parts};
 use crate::Processor;
 use crate::vector::Vector;
@@ -51,6 +52,10 @@ pub(super) fn run(
     grad_weight: &mut [f32],
     grad_bias: Option<&mut [f32]>,
 ) {
+    assert!(
+        processor.is_available(),
+        "this machine can't run {processor:?} kernels"
+    );
     let direct = of.is_pointwise() && of.source.channels >= 16;
     let layout = Layout::new(of, direct);
     let groups = lane_groups(processor, of.target.channels);
@@ -192,11 +197,20 @@ unsafe fn accumulate<V: Vector, const M: usize, const WIDE: usize>(
         let (sources, targets) = window.pixel_offsets();
         let mut scratch = Scratch::new(window.scratch_length(layout.widest_chunk()));
         let mut gradients = Scratch::new(targets.len() * 2 * V::LANES);
+        let runs: usize = layout.chunks.iter().map(|chunk| chunk.runs.len()).sum();
+        let tiles = groups.len() * runs * sources.len().div_ceil(BLOCK);
+        let following = window.following();
+        let next = job.input.as_ptr().wrapping_add(following.start);
+        let mut next_input = Ahead::new(next, following.len(), tiles);
+        let (from, to) = (targets[0], targets[targets.len() - 1] + of.target.column);
+        let next = job.grad_output.as_ptr().wrapping_add(to);
+        let length = (to - from).min(job.grad_output.len().saturating_sub(to));
+        let mut next_gradients = Ahead::new(next, length, tiles);
         for (index, chunk) in layout.chunks.iter().enumerate() {
             // SAFETY: the scratch was made for the widest chunk, the panel for the widest group;
             // offsets come from the window that the scratch was gathered for.
             unsafe {
-                window.gather(chunk, job.input.as_ptr(), scratch.as_mut_ptr());
+                window.gather::<V, Single>(chunk, job.input.as_ptr(), scratch.as_mut_ptr());
                 let base = match layout.plane {
                     Some(_) => scratch.as_ptr(),
                     None => job.input.as_ptr().add(chunk.channels.start),
@@ -211,6 +225,8 @@ unsafe fn accumulate<V: Vector, const M: usize, const WIDE: usize>(
                     for (block, offsets) in sources.chunks(BLOCK).enumerate() {
                         let panel = panel.add(block * BLOCK * lanes.count);
                         for run in &chunk.runs {
+                            next_input.fetch();
+                            next_gradients.fetch();
                             let offset = window.run_offset(run.plane, run.row, run.column);
                             let source = base.add(offset);
                             let sums = group_sums.add(run.step * lanes.count);

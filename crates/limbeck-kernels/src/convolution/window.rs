@@ -6,7 +6,9 @@
 use std::ops::Range;
 
 use super::correlation::Correlation;
+use super::family::Arithmetic;
 use super::layout::Chunk;
+use crate::vector::Vector;
 
 /// Target pixels that are computed in one go: whole images, or rows of one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +121,24 @@ impl<'a> Window<'a> {
         plane * self.plane_length(width) + (row * self.columns + column) * width
     }
 
+    /// The floats of the source that follow this band's, as many as the band reads: most likely
+    /// this thread's next band.
+    pub(super) fn following(&self) -> Range<usize> {
+        let (of, map) = (self.of, &self.of.source);
+        let row = map.width * map.pixel;
+        let length = of.batch * map.height * row;
+        let rows = |target: usize| (target * of.stride[0]).min(map.height);
+        let images = &self.band.images;
+        let start = images.start * map.height + rows(self.band.rows.start);
+        let end = (images.end - 1) * map.height
+            + if self.band.rows.end == of.target.rows {
+                map.height
+            } else {
+                rows(self.band.rows.end)
+            };
+        (end * row).min(length)..((2 * end).saturating_sub(start) * row).min(length)
+    }
+
     /// The positions of every target pixel's source pixel, for a tap at the window's first row and
     /// column, and of the target pixels, in order.
     pub(super) fn pixel_offsets(&self) -> (Vec<usize>, Vec<usize>) {
@@ -157,7 +177,13 @@ impl<'a> Window<'a> {
     ///
     /// `source` is the whole source map and `scratch` has [`scratch_length`](Self::scratch_length)
     /// floats for this chunk.
-    pub(super) unsafe fn gather(&self, chunk: &Chunk, source: *const f32, scratch: *mut f32) {
+    #[inline(always)]
+    pub(super) unsafe fn gather<V: Vector, M: Arithmetic<V>>(
+        &self,
+        chunk: &Chunk,
+        source: *const f32,
+        scratch: *mut f32,
+    ) {
         let width = self.plane.unwrap_or(0);
         if width == 0 || chunk.channels.is_empty() {
             return;
@@ -187,12 +213,15 @@ impl<'a> Window<'a> {
                         row_start
                             .add(right * width)
                             .write_bytes(0, (self.columns - right) * width);
-                        let channel = chunk.channels.start + plane * width;
-                        let count = width.min(chunk.channels.end - channel);
+                        let element = chunk.channels.start + plane * width;
+                        let elements = width.min(chunk.channels.end - element);
+                        // The last element of a map with an odd number of channels is not full.
+                        let channel = element * map.per_element;
+                        let count = (elements * map.per_element).min(map.existing - channel);
                         let pixel = (image * map.height + y as usize) * map.width + first;
                         let from = source.add(pixel * map.pixel + map.first + channel);
                         let to = row_start.add(left * width);
-                        copy_pixels(from, map.pixel, to, width, count, copied);
+                        M::copy_pixels(from, map.pixel, to, width, count, copied);
                     }
                 }
             }
@@ -206,7 +235,7 @@ impl<'a> Window<'a> {
 ///
 /// Both sides have these elements and don't overlap.
 #[inline(always)]
-unsafe fn copy_pixels(
+pub(super) unsafe fn copy_floats<V: Vector>(
     from: *const f32,
     from_pixel: usize,
     to: *mut f32,
@@ -220,13 +249,10 @@ unsafe fn copy_pixels(
             std::ptr::copy_nonoverlapping(from, to, count * pixels);
         } else if count == 16 {
             for pixel in 0..pixels {
-                let line = from
-                    .add(pixel * from_pixel)
-                    .cast::<[f32; 16]>()
-                    .read_unaligned();
-                to.add(pixel * to_pixel)
-                    .cast::<[f32; 16]>()
-                    .write_unaligned(line);
+                let (from, to) = (from.add(pixel * from_pixel), to.add(pixel * to_pixel));
+                for lane in (0..16).step_by(V::LANES) {
+                    V::load(from.add(lane)).store(to.add(lane));
+                }
             }
         } else {
             for pixel in 0..pixels {
