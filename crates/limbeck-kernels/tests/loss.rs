@@ -5,7 +5,7 @@ mod reference;
 use limbeck_kernels::Processor;
 use limbeck_kernels::loss::{cross_entropy_on, kl_divergence_on};
 use proptest::prelude::*;
-use reference::{assert_close, random};
+use reference::{assert_close, assert_same_for_any_threads, random};
 
 /// The logarithm of the softmax of `logits / temperature`.
 fn log_softmax(logits: &[f32], temperature: f64) -> Vec<f64> {
@@ -138,4 +138,36 @@ fn values_by_hand() {
     );
     assert_close("loss", &losses, &[std::f64::consts::LN_2], 1e-6);
     assert_close("gradient", &gradient, &[0.5, -0.5], 1e-6);
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let (rows, classes) = (300, 107);
+    let (student, teacher) = (random(1, rows * classes), random(2, rows * classes));
+    let weights = random(3, rows);
+    let labels: Vec<u32> = (0..rows).map(|row| (row * 31 % classes) as u32).collect();
+    let processor = Processor::best();
+    assert_same_for_any_threads(|| {
+        let (mut soft, mut of_soft) = (vec![0.0; rows], vec![0.0; rows * classes]);
+        let (mut hard, mut of_hard) = (soft.clone(), of_soft.clone());
+        kl_divergence_on(
+            processor,
+            4.0,
+            &student,
+            &teacher,
+            &weights,
+            &mut soft,
+            &mut of_soft,
+        );
+        cross_entropy_on(
+            processor,
+            0.1,
+            &student,
+            &labels,
+            &weights,
+            &mut hard,
+            &mut of_hard,
+        );
+        [soft, of_soft, hard, of_hard].concat()
+    });
 }

@@ -5,7 +5,7 @@ mod reference;
 use limbeck_kernels::Processor;
 use limbeck_kernels::update::{Adam, Sgd, WeightDecay, adam_on, sgd_on};
 use proptest::prelude::*;
-use reference::{assert_close, random, wide};
+use reference::{assert_close, assert_same_for_any_threads, random, wide};
 
 fn lengths() -> impl Strategy<Value = usize> {
     prop_oneof![1usize..70, 32_760usize..32_800]
@@ -96,4 +96,32 @@ proptest! {
             assert_close("parameter", &parameter, &x, 1e-5);
         }
     }
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let length = 100_003;
+    let (start, gradient) = (random(1, length), random(2, length));
+    let settings = Sgd {
+        learning_rate: 0.1,
+        momentum: 0.9,
+        dampening: 0.0,
+        weight_decay: 5e-4,
+        nesterov: true,
+    };
+    assert_same_for_any_threads(|| {
+        let (mut parameter, mut velocity) = (start.clone(), vec![0.0; length]);
+        for step in 0..2 {
+            let first = step == 0;
+            sgd_on(
+                Processor::best(),
+                settings,
+                first,
+                &mut parameter,
+                &gradient,
+                &mut velocity,
+            );
+        }
+        [parameter, velocity].concat()
+    });
 }
