@@ -11,6 +11,7 @@ pub mod convolution;
 mod dispatch;
 pub mod elementwise;
 mod functions;
+pub mod loss;
 pub mod norm;
 pub mod pool;
 pub mod processor;
@@ -19,6 +20,7 @@ mod scratch;
 mod sharing;
 mod sums;
 pub mod tensor;
+pub mod update;
 pub mod vector;
 
 pub use activation::Activation;

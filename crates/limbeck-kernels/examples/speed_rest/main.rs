@@ -7,6 +7,7 @@ mod elements;
 mod norms;
 mod pools;
 mod products;
+mod training;
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -18,6 +19,7 @@ fn main() {
     depthwise::run();
     pools::run();
     elements::run();
+    training::run();
 }
 
 /// What one run of an operation amounts to.

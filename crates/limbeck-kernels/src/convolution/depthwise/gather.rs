@@ -12,10 +12,6 @@ use crate::vector::Vector;
 /// Elements of the target that are worth a task.
 const TASK: usize = 16 * 1024;
 
-/// Pixels of one tile: enough additions under way to hide their latency, and one load of the weight
-/// for all of them.
-const TILE: usize = 8;
-
 /// `target = act(gathered source + bias)`. The caller has checked the lengths against the plan.
 pub(super) fn gather(
     processor: Processor,
@@ -99,24 +95,123 @@ impl Rows<'_> {
         phase: &Phase,
         channel: usize,
     ) {
-        let inside = phase.inside.clone();
-        // SAFETY: tiles stay inside, where no tap leaves the source.
+        // SAFETY: `inside` are the columns where no tap leaves the source.
         unsafe {
-            for index in (0..inside.start).chain(inside.end..phase.count) {
+            for index in (0..phase.inside.start).chain(phase.inside.end..phase.count) {
                 self.border::<V, WHOLE>(row, phase, channel, index);
             }
-            let mut index = inside.start;
-            if inside.len() >= TILE {
-                while index < inside.end {
-                    // The last tile steps back and does some pixels again.
-                    let start = index.min(inside.end - TILE);
-                    self.tile::<V, TILE, WHOLE>(row, phase, channel, start);
-                    index += TILE;
+            // Narrower vectors leave fewer registers for sums.
+            if V::LANES == 16 {
+                self.inside::<V, 8, WHOLE>(row, phase, channel);
+            } else {
+                self.inside::<V, 4, WHOLE>(row, phase, channel);
+            }
+        }
+    }
+
+    /// The columns of a phase where no tap leaves the source, `PIXELS` at a time.
+    #[inline(always)]
+    unsafe fn inside<V: Vector, const PIXELS: usize, const WHOLE: bool>(
+        &mut self,
+        row: usize,
+        phase: &Phase,
+        channel: usize,
+    ) {
+        let inside = phase.inside.clone();
+        let mut index = inside.start;
+        // SAFETY: the tiles lie inside.
+        unsafe {
+            while index < inside.end {
+                // The last tile steps back and does some pixels again.
+                if inside.len() >= PIXELS {
+                    let start = index.min(inside.end - PIXELS);
+                    self.pixels::<V, PIXELS, WHOLE>(row, phase, channel, start);
+                    index += PIXELS;
+                } else if inside.len() >= 3 {
+                    let start = index.min(inside.end - 3);
+                    self.pixels::<V, 3, WHOLE>(row, phase, channel, start);
+                    index += 3;
+                } else {
+                    self.tile::<V, 1, WHOLE>(row, phase, channel, index);
+                    index += 1;
                 }
             }
-            while index < inside.end {
-                self.tile::<V, 1, WHOLE>(row, phase, channel, index);
-                index += 1;
+        }
+    }
+
+    /// `PIXELS` columns of a phase, by the kernel that suits its taps.
+    #[inline(always)]
+    unsafe fn pixels<V: Vector, const PIXELS: usize, const WHOLE: bool>(
+        &mut self,
+        row: usize,
+        phase: &Phase,
+        channel: usize,
+        index: usize,
+    ) {
+        let taps = if phase.neighbours {
+            phase.taps.len()
+        } else {
+            0
+        };
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (taps, phase.source_step) {
+                (3, 1) => self.slide::<V, PIXELS, 10, 3, 1, WHOLE>(row, phase, channel, index),
+                (5, 1) => self.slide::<V, PIXELS, 12, 5, 1, WHOLE>(row, phase, channel, index),
+                (3, 2) => self.slide::<V, PIXELS, 17, 3, 2, WHOLE>(row, phase, channel, index),
+                _ => self.tile::<V, PIXELS, WHOLE>(row, phase, channel, index),
+            }
+        }
+    }
+
+    /// [`tile`](Self::tile) for `TAPS` neighbouring taps: the `(PIXELS - 1) STEP + TAPS <= COLUMNS`
+    /// columns of a row that the pixels share are loaded once.
+    #[inline(always)]
+    unsafe fn slide<
+        V: Vector,
+        const PIXELS: usize,
+        const COLUMNS: usize,
+        const TAPS: usize,
+        const STEP: usize,
+        const WHOLE: bool,
+    >(
+        &mut self,
+        row: usize,
+        phase: &Phase,
+        channel: usize,
+        index: usize,
+    ) {
+        let plan = self.plan;
+        let (channels, lanes) = (plan.channels, V::LANES.min(plan.channels - channel));
+        let row_in_batch = self.first + row;
+        let (image, row_in_image) = (row_in_batch / plan.target[0], row_in_batch % plan.target[0]);
+        let first = (phase.taps[0].from + (index * STEP) as isize) as usize;
+        // SAFETY: the plan's rows and the caller's columns lie in the source.
+        unsafe {
+            let mut sums = [V::zero(); PIXELS];
+            for &(tap_row, source_row) in &plan.rows[row_in_image] {
+                let source_row = image * plan.source[0] + source_row;
+                let from = (source_row * plan.source[1] + first) * channels + channel;
+                let from = self.source.as_ptr().add(from);
+                let weight = tap_row * plan.kernel[1] * channels + channel;
+                let weight = self.taps.as_ptr().add(weight);
+                let mut columns = [V::zero(); COLUMNS];
+                for column in 0..COLUMNS {
+                    if column < (PIXELS - 1) * STEP + TAPS {
+                        columns[column] = load::<V, WHOLE>(from.add(column * channels), lanes);
+                    }
+                }
+                for tap in 0..TAPS {
+                    let weight = weight.add(phase.taps[tap].tap * channels);
+                    let weight = load::<V, WHOLE>(weight, lanes);
+                    for pixel in 0..PIXELS {
+                        sums[pixel] = columns[pixel * STEP + tap].mul_add(weight, sums[pixel]);
+                    }
+                }
+            }
+            for pixel in 0..PIXELS {
+                let column = phase.first + (index + pixel) * phase.step;
+                self.write::<V, WHOLE>(row, column, channel, sums[pixel]);
             }
         }
     }

@@ -21,6 +21,8 @@ pub(super) struct Phase {
     pub(super) count: usize,
     pub(super) source_step: usize,
     pub(super) taps: Vec<Tap>,
+    /// Whether each tap reads one place behind the one before it.
+    pub(super) neighbours: bool,
     /// The `j` none of whose taps reads outside the source.
     pub(super) inside: Range<usize>,
 }
@@ -71,7 +73,8 @@ impl Plan {
         let phases = |axis: usize| {
             let stride = sizes.stride[axis];
             let phase = |first: usize| {
-                let taps = (0..sizes.kernel[axis]).filter_map(|tap| {
+                // From the last tap on, so that the places they read ascend.
+                let taps = (0..sizes.kernel[axis]).rev().filter_map(|tap| {
                     let shift = (sizes.padding[axis] + first) as isize
                         - (tap * sizes.dilation[axis]) as isize;
                     let from = shift.div_euclid(stride as isize);
@@ -126,6 +129,7 @@ impl Phase {
             step,
             count,
             source_step,
+            neighbours: taps.windows(2).all(|pair| pair[1].from == pair[0].from + 1),
             taps,
             inside: 0..0,
         };
