@@ -37,21 +37,8 @@ pub(super) fn units(
             continue;
         }
         let mut chain = vec![position];
-        while join {
-            let last = &steps[chain[chain.len() - 1]];
-            let [value] = last.outputs[..] else { break };
-            let [next] = consumers[value][..] else { break };
-            let stages: Vec<&Op> = chain
-                .iter()
-                .map(|&step| &graph.nodes[steps[step].node].op)
-                .collect();
-            if tapped(value)
-                || taken[next]
-                || steps[next].layout != last.layout
-                || !follows(&stages, graph, analysis, &steps[next])
-            {
-                break;
-            }
+        let free = |value: usize, step: usize| join && !tapped(value) && !taken[step];
+        while let Some(next) = next_of(&chain, graph, analysis, steps, &consumers, free) {
             chain.push(next);
         }
         for &step in &chain {
@@ -65,6 +52,32 @@ pub(super) fn units(
     units.sort_by_key(|unit| unit.steps[unit.steps.len() - 1]);
     release_after_last_use(&mut units, plan);
     units
+}
+
+/// The step that can join the ones in `chain`: the only one that takes the value of the last.
+fn next_of(
+    chain: &[usize],
+    graph: &Graph,
+    analysis: &Analysis,
+    steps: &[Step],
+    consumers: &[Vec<usize>],
+    free: impl Fn(usize, usize) -> bool,
+) -> Option<usize> {
+    let last = &steps[chain[chain.len() - 1]];
+    let [value] = last.outputs[..] else {
+        return None;
+    };
+    let [next] = consumers[value][..] else {
+        return None;
+    };
+    let stages: Vec<&Op> = chain
+        .iter()
+        .map(|&step| &graph.nodes[steps[step].node].op)
+        .collect();
+    let joins = free(value, next)
+        && steps[next].layout == last.layout
+        && follows(&stages, graph, analysis, &steps[next]);
+    joins.then_some(next)
 }
 
 /// Whether the kernels can compute `next` in the same pass as the operators before it.
