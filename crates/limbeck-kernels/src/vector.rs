@@ -96,7 +96,10 @@ fn mask16(count: usize) -> __mmask16 {
 
 // SAFETY of the blocks below: each is one intrinsic under the trait's conditions.
 #[cfg(target_arch = "x86_64")]
-#[allow(clippy::undocumented_unsafe_blocks)]
+#[allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each block is one intrinsic under the conditions of the trait's method"
+)]
 impl Vector for __m512 {
     const LANES: usize = 16;
 
@@ -221,7 +224,10 @@ unsafe fn mask8(count: usize) -> __m256i {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[allow(clippy::undocumented_unsafe_blocks)]
+#[allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each block is one intrinsic under the conditions of the trait's method"
+)]
 impl Vector for __m256 {
     const LANES: usize = 8;
 
