@@ -115,10 +115,14 @@ fn training_steps_agree_with_the_slow_reference() {
             );
         }
         for (weight, values) in &slow.2 {
-            let apart = difference(values, &fast.2[weight]);
-            let own = difference(values, &moved.2[weight]);
+            // Behind a norm the mean of a linear convolution is zero but for rounding, which has no digits to compare.
+            let scale = values
+                .iter()
+                .fold(1e-2_f64, |most, value| most.max(value.abs()));
+            let apart = distance(values, &fast.2[weight]) / scale;
+            let own = distance(values, &moved.2[weight]) / scale;
             assert!(
-                apart < 1e-5 + 10.0 * own,
+                apart < 1e-4 + 10.0 * own,
                 "{name}: {weight} differs by {apart:e} after the pass, moved {own:e}"
             );
         }
