@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use limbeck::data::Normalization;
 use limbeck::device::DeviceChoice;
+use limbeck::graph::Precision;
 
 /// Distil a small model from a trained one, and prove what it is worth.
 #[derive(Debug, Parser)]
@@ -107,6 +109,9 @@ pub(crate) struct BenchStep {
     /// Architecture of the teacher
     #[arg(long, default_value = "resnet-56", value_name = "ARCH")]
     pub(crate) teacher: String,
+    /// What the teacher multiplies in
+    #[arg(long, default_value_t, value_name = "PRECISION", value_parser = precision())]
+    pub(crate) precision: Precision,
     /// Architecture of the student
     #[arg(long, default_value = "resnet-20", value_name = "ARCH")]
     pub(crate) student: String,
@@ -219,6 +224,9 @@ pub(crate) struct Eval {
     /// Rows per batch
     #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch: u32,
+    /// What the network multiplies in, fp32 or bf16, as of `teacher.precision`
+    #[arg(long, default_value_t, value_name = "PRECISION", value_parser = precision())]
+    pub(crate) precision: Precision,
     /// Write the logits, labels and ids to a safetensors file
     #[arg(long, value_name = "FILE")]
     pub(crate) predictions: Option<PathBuf>,
@@ -309,6 +317,14 @@ pub(crate) fn parse_shape(text: &str) -> Result<Shape, String> {
             "expected three numbers such as 3x32x32, got `{text}`"
         )),
     }
+}
+
+fn precision() -> impl TypedValueParser<Value = Precision> {
+    let names = Precision::CHOICES.map(|(name, _)| name);
+    PossibleValuesParser::new(names).map(|text| {
+        let known = Precision::CHOICES.iter().find(|(name, _)| *name == text);
+        known.expect("clap lets no other value through").1
+    })
 }
 
 fn parse_normalization(text: &str) -> Result<Normalization, String> {

@@ -30,7 +30,7 @@ pub mod zoo;
 
 pub use error::Error;
 pub use feature::Feature;
-pub use network::{InputTensor, Inputs, Network, Taps, Trace};
+pub use network::{InputTensor, Inputs, Network, Precision, Taps, Trace};
 pub use random::Seed;
 
 /// The result of an operation of this crate.

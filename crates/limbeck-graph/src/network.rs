@@ -1,9 +1,11 @@
 //! What trains and what teaches: a function from a batch to named tensors.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Feature, Result};
 
@@ -21,6 +23,39 @@ pub trait Network: Module {
 
     /// The names that [`Taps`] may hold, in order of computation.
     fn tap_names(&self) -> Vec<String>;
+
+    /// The same network, made ready to be evaluated many times: what follows from the weights alone is computed once. Changing a
+    /// weight undoes it. Networks and devices that know no other precision stay with [`Precision::Fp32`].
+    #[must_use]
+    fn prepared(self, _precision: Precision) -> Self {
+        self
+    }
+}
+
+/// The precision of products in a network that is only evaluated. Sums and everything else are 32-bit floats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    Fp32,
+    /// Inputs and weights of convolutions and linear layers rounded to bfloat16 (8 bits of mantissa), where the processor multiplies
+    /// them (x86 with AVX512-BF16); as [`Fp32`](Self::Fp32) elsewhere.
+    Bf16,
+}
+
+impl Precision {
+    /// Every precision with its name in recipes.
+    pub const CHOICES: [(&'static str, Self); 2] = [("fp32", Self::Fp32), ("bf16", Self::Bf16)];
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fp32 => "fp32",
+            Self::Bf16 => "bf16",
+        })
+    }
 }
 
 /// One input of a network.

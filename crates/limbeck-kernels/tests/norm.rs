@@ -3,7 +3,7 @@
 mod reference;
 
 use limbeck_kernels::norm::{
-    BatchNormGradients, BatchNormSaved, ChannelStatistics, LayerNormGradients, backward_on,
+    BatchNormGradients, BatchNormSaved, NormOutput, ChannelStatistics, LayerNormGradients, backward_on,
     layer_norm_backward_on, layer_norm_on, normalize_in_place_on, normalize_on, scale_and_offset,
     statistics_on,
 };
@@ -99,7 +99,7 @@ proptest! {
             let inverse = found.inverse_standard_deviation(EPSILON);
             let saved = BatchNormSaved {
                 input: &input,
-                output: if activation == Activation::None { &[] } else { &output },
+                output: NormOutput::Saved(if activation == Activation::None { &[] } else { &output }),
                 mean: &found.mean,
                 inverse_standard_deviation: &inverse,
                 gamma: &gamma,
@@ -113,6 +113,7 @@ proptest! {
                 gamma: &mut of_gamma,
                 beta: &mut of_beta,
                 residual: residual.is_some().then_some(&mut of_residual),
+                add: None,
             };
             backward_on(processor, saved, &grad_output, gradients);
             assert_close("gradient of beta", &of_beta, &total(&sum), 1e-4);
@@ -234,7 +235,7 @@ fn the_number_of_threads_changes_nothing() {
         let found = statistics_on(Processor::best(), &input, &gamma);
         let saved = BatchNormSaved {
             input: &input,
-            output: &input,
+            output: NormOutput::Saved(&input),
             mean: &found.mean,
             inverse_standard_deviation: &found.inverse_standard_deviation(EPSILON),
             gamma: &gamma,
@@ -247,8 +248,56 @@ fn the_number_of_threads_changes_nothing() {
             gamma: &mut of_gamma,
             beta: &mut of_beta,
             residual: None,
+            add: None,
         };
         backward_on(Processor::best(), saved, &grad_output, gradients);
         [found.mean, found.variance, of_gamma, of_beta, of_input].concat()
     });
+}
+
+#[test]
+fn the_output_can_be_recomputed_and_a_gradient_added() {
+    for (rows, channels) in [(1, 1), (37, 5), (900, 16), (700, 50)] {
+        let input = random(1, rows * channels);
+        let grad_output = random(2, rows * channels);
+        let add = random(3, rows * channels);
+        let (gamma, beta) = (random(4, channels), random(5, channels));
+        for processor in Processor::available() {
+            let found = statistics_on(processor, &input, &gamma);
+            let (scale, offset) = scale_and_offset(&found, &gamma, &beta, EPSILON);
+            let mut output = vec![0.0; rows * channels];
+            for activation in [Activation::None, Activation::Relu, Activation::Relu6] {
+                normalize_on(processor, &input, &scale, &offset, None, activation, &mut output);
+                let gradients = |from: NormOutput<'_>, add: Option<&[f32]>| {
+                    let saved = BatchNormSaved {
+                        input: &input,
+                        output: from,
+                        mean: &found.mean,
+                        inverse_standard_deviation: &found.inverse_standard_deviation(EPSILON),
+                        gamma: &gamma,
+                        activation,
+                    };
+                    let mut of_input = vec![f32::NAN; rows * channels];
+                    let (mut of_gamma, mut of_beta) = (vec![0.0; channels], vec![0.0; channels]);
+                    let gradients = BatchNormGradients {
+                        input: &mut of_input,
+                        gamma: &mut of_gamma,
+                        beta: &mut of_beta,
+                        residual: None,
+                        add,
+                    };
+                    backward_on(processor, saved, &grad_output, gradients);
+                    (of_input, of_gamma, of_beta)
+                };
+                let recomputed = NormOutput::Recomputed { scale: &scale, offset: &offset };
+                let (plain, of_gamma, of_beta) = gradients(NormOutput::Saved(&output), None);
+                assert_eq!(
+                    (plain.clone(), of_gamma.clone(), of_beta.clone()),
+                    gradients(recomputed, None)
+                );
+                let sum: Vec<f32> = plain.iter().zip(&add).map(|(a, b)| a + b).collect();
+                assert_eq!((sum, of_gamma, of_beta), gradients(recomputed, Some(&add)));
+            }
+        }
+    }
 }

@@ -29,6 +29,7 @@ pub(crate) fn step(options: &BenchStep, global: &Global, output: &Output) -> Res
     };
     let timing = Benchmark {
         teacher: zoo::build(&options.teacher, shape, classes)?,
+        precision: options.precision,
         student: zoo::build(&options.student, shape, classes)?,
         method,
         optimizer: OptimizerSettings::Sgd {
@@ -48,6 +49,7 @@ pub(crate) fn step(options: &BenchStep, global: &Global, output: &Output) -> Res
     let value = json!({
         "peer": concat!("limbeck ", env!("CARGO_PKG_VERSION")),
         "teacher": options.teacher,
+        "precision": options.precision,
         "student": options.student,
         "method": match options.method {
             BenchMethod::None => "none",

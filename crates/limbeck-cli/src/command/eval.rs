@@ -7,6 +7,7 @@ use limbeck::data::{Loader, LoaderSettings, Normalization, OpenOptions, Source, 
 use limbeck::device::DeviceChoice;
 use limbeck::eval;
 use limbeck::graph::Seed;
+use limbeck::teacher::Frozen;
 use limbeck::{Error, Result};
 use serde_json::json;
 
@@ -66,7 +67,8 @@ pub(crate) fn eval(options: &Eval, global: &Global, output: &Output) -> Result<(
             ..LoaderSettings::default()
         },
     )?;
-    let predictions = eval::predict(&network, loader.epoch(0, 0), &device)?;
+    let network = Frozen::in_precision(&network, &device, options.precision);
+    let predictions = eval::predict_teacher(&network, loader.epoch(0, 0), &device)?;
     let metrics = predictions.metrics()?;
     if let Some(path) = &options.predictions {
         predictions.save(path)?;
@@ -78,6 +80,7 @@ pub(crate) fn eval(options: &Eval, global: &Global, output: &Output) -> Result<(
         "split": split,
         "input": info.shape,
         "normalization": normalization,
+        "precision": options.precision,
         "top1": metrics.top1,
         "top5": metrics.top5,
         "nll": metrics.nll,

@@ -1,16 +1,19 @@
 //! One forward pass.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor};
 
 use super::layout::{to_channels_first, to_channels_last};
 use super::node::Run;
+use super::prepared::Prepared;
 use super::schedule::{self, Unit};
 use super::{CompiledGraph, ImageLayout, Step};
 use crate::error::nearest;
 use crate::ir::Kind;
-use crate::{Error, Feature, InputTensor, Inputs, Network, Result, Taps, Trace};
+use crate::{Error, Feature, InputTensor, Inputs, Network, Precision, Result, Taps, Trace};
 
 /// A value during the run.
 #[derive(Clone, Debug)]
@@ -119,6 +122,12 @@ impl Network for CompiledGraph {
             }
         }
         names
+    }
+
+    fn prepared(mut self, precision: Precision) -> Self {
+        let nodes = self.graph.nodes.len();
+        self.prepared = Some(Arc::new(Prepared::new(nodes, precision)));
+        self
     }
 }
 
@@ -262,6 +271,7 @@ impl CompiledGraph {
         Ok(Run {
             network: self,
             trains,
+            shortcuts: RefCell::default(),
         })
     }
 

@@ -3,7 +3,9 @@
 use burn::tensor::Tensor;
 use limbeck_kernels::Activation as Fused;
 use limbeck_kernels::elementwise::Function;
-use limbeck_kernels::tensor::{self as kernels, Convolution, Reduction, Window};
+use limbeck_kernels::tensor::{
+    self as kernels, Convolution, Reduction, Shortcut, Shortcuts, Window,
+};
 
 use super::execute::Value;
 use super::node::Run;
@@ -15,9 +17,8 @@ use crate::{Feature, Result};
 /// A unit taken apart: what the kernels need to know of it.
 struct Parts<'a> {
     norm: Option<(&'a Step, &'a BatchNorm)>,
-    /// The position among the unit's steps of the addition.
-    add: Option<usize>,
     activation: Fused,
+    shortcuts: Shortcuts,
 }
 
 impl Run<'_> {
@@ -36,7 +37,7 @@ impl Run<'_> {
         if first.layout != ImageLayout::ChannelsLast {
             return Ok(None);
         }
-        let parts = self.parts(&steps);
+        let mut parts = self.parts(&steps);
         if let Some((step, _)) = parts.norm
             && self.trains
             && !self.is_active(step)
@@ -53,36 +54,23 @@ impl Run<'_> {
                 .ok_or_else(|| crate::Error::Device(format!("`{}` lost an input", first.name)))
                 .and_then(Value::channels_last)
         };
-        let residual = |values: &mut [Option<Value>]| {
-            parts
-                .add
-                .map(|add| {
-                    let own = steps[add - 1].outputs[0];
-                    let inputs = &steps[add].inputs;
-                    let other = if inputs[0] == own {
-                        inputs[1]
-                    } else {
-                        inputs[0]
-                    };
-                    // The shortcut may be the unit's own input.
-                    values[other]
-                        .clone()
-                        .ok_or_else(|| {
-                            crate::Error::Device(format!("`{}` lost an input", steps[add].name))
-                        })
-                        .and_then(Value::channels_last)
-                })
-                .transpose()
+        let residual = match unit.residual(&self.network.graph, plan) {
+            // The shortcut may be the unit's own input.
+            Some(number) => match values[number].clone() {
+                Some(value) => Some(value.channels_last()?),
+                None => return Err(crate::Error::Device(format!("`{}` lost an input", first.name))),
+            },
+            None => None,
         };
         let output = match op {
             Op::Conv2d(convolution) if is_symmetric(convolution) => {
-                let residual = residual(values)?;
                 let x = take(values, first.inputs[0])?;
+                parts.shortcuts = self.shortcuts(unit);
                 self.convolution(first, convolution, &parts, x, residual)?
             }
             Op::BatchNorm(_) => {
-                let residual = residual(values)?;
                 let x = take(values, first.inputs[0])?;
+                parts.shortcuts = self.shortcuts(unit);
                 self.normalised(&parts, x, residual)?
             }
             Op::MaxPool2d(pool) | Op::AvgPool2d(pool) => {
@@ -126,19 +114,35 @@ impl Run<'_> {
     fn parts<'s>(&'s self, steps: &[&'s Step]) -> Parts<'s> {
         let mut parts = Parts {
             norm: None,
-            add: None,
             activation: Fused::None,
+            shortcuts: Shortcuts::default(),
         };
-        for (position, &step) in steps.iter().enumerate() {
+        for &step in steps {
             match self.op(step) {
                 Op::BatchNorm(norm) => parts.norm = Some((step, norm)),
-                Op::Add if position > 0 => parts.add = Some(position),
                 Op::Activation(Activation::Relu) => parts.activation = Fused::Relu,
                 Op::Activation(Activation::Relu6) => parts.activation = Fused::Relu6,
                 _ => {}
             }
         }
         parts
+    }
+
+    /// The shortcuts of a unit that is about to run.
+    fn shortcuts(&self, unit: &Unit) -> Shortcuts {
+        if !self.trains {
+            return Shortcuts::default();
+        }
+        let mut open = self.shortcuts.borrow_mut();
+        let begins = unit.begins.map(|value| {
+            let way = Shortcut::default();
+            open.insert(value, way.clone());
+            way
+        });
+        Shortcuts {
+            begins,
+            ends: unit.ends.and_then(|value| open.remove(&value)),
+        }
     }
 
     fn convolution(
@@ -149,21 +153,24 @@ impl Run<'_> {
         x: Tensor<4>,
         residual: Option<Tensor<4>>,
     ) -> Result<Tensor<4>> {
-        let (weight, bias) = (self.weight::<4>(step, "weight")?, self.bias(step)?);
         let settings = Convolution {
             stride: convolution.stride,
             padding: convolution.padding.map(|[before, _]| before),
             dilation: convolution.dilation,
             groups: convolution.groups,
         };
+        let activation = parts.activation;
+        if !self.trains
+            && let Some(prepared) = &self.network.prepared
+        {
+            let frozen = prepared.convolution(self, step, parts.norm, settings)?;
+            return Ok(frozen.forward(x, residual, activation));
+        }
+        let (weight, bias) = (self.weight::<4>(step, "weight")?, self.bias(step)?);
+        let shortcuts = parts.shortcuts.clone();
         let Some((at, norm)) = parts.norm else {
             return Ok(kernels::convolution(
-                x,
-                weight,
-                bias,
-                residual,
-                settings,
-                parts.activation,
+                x, weight, bias, residual, settings, activation, shortcuts,
             ));
         };
         if self.trains {
@@ -180,13 +187,9 @@ impl Run<'_> {
             Some(bias) => offset + bias * scale,
             None => offset,
         };
+        let bias = Some(bias);
         Ok(kernels::convolution(
-            x,
-            folded,
-            Some(bias),
-            residual,
-            settings,
-            parts.activation,
+            x, folded, bias, residual, settings, activation, shortcuts,
         ))
     }
 
@@ -231,7 +234,8 @@ impl Run<'_> {
             epsilon: norm.epsilon,
             activation: parts.activation,
         };
-        let result = kernels::batch_norm(x, before, affine, residual, settings);
+        let shortcuts = parts.shortcuts.clone();
+        let result = kernels::batch_norm(x, before, affine, residual, settings, shortcuts);
         let [batch, height, width, _] = result.output.dims();
         let count = batch * height * width;
         self.check_batch(step, count)?;
@@ -254,8 +258,18 @@ impl Run<'_> {
         let Some(Value::Feature(Feature::Rank2(x))) = values[first.inputs[0]].clone() else {
             return Ok(None);
         };
-        let (weight, bias) = (self.weight(first, "weight")?, self.bias(first)?);
         let activation = self.parts(steps).activation;
+        let prepared = self.network.prepared.as_ref();
+        if let Some(prepared) = prepared.filter(|_| !self.trains)
+            && let Some(layer) = prepared.linear(self, first)?
+        {
+            let [batch, inputs] = x.dims();
+            let image = layer.forward(x.reshape([batch, 1, 1, inputs]), None, activation);
+            let [.., outputs] = image.dims();
+            let output: Tensor<2> = image.reshape([batch, outputs]);
+            return Ok(Some(Value::Feature(output.into())));
+        }
+        let (weight, bias) = (self.weight(first, "weight")?, self.bias(first)?);
         let output = kernels::linear(x, weight, bias, activation);
         Ok(Some(Value::Feature(output.into())))
     }

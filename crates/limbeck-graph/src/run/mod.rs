@@ -11,6 +11,7 @@ mod module;
 mod node;
 mod ops;
 mod plan;
+mod prepared;
 mod schedule;
 mod weight;
 
@@ -28,6 +29,7 @@ use crate::ir::{Analysis, Graph, Op};
 use crate::weights::{HostTensor, Mismatch};
 use crate::{Error, Result, Seed, initialise};
 use module::TrainingFlag;
+use prepared::Prepared;
 use weight::{Storage, Weight};
 
 /// A graph with weights on a device.
@@ -67,6 +69,8 @@ pub struct CompiledGraph {
     weights: Vec<Weight>,
     flags: Vec<TrainingFlag>,
     wiring: Arc<Wiring>,
+    /// Thrown away with the first change of a weight.
+    prepared: Option<Arc<Prepared>>,
 }
 
 /// Where each node finds its weights and its flag.
@@ -162,6 +166,7 @@ impl Graph {
             weights,
             flags,
             wiring: Arc::new(wiring),
+            prepared: None,
         })
     }
 }
@@ -211,6 +216,7 @@ impl CompiledGraph {
                 values: short.values.len(),
             });
         }
+        self.prepared = None;
         self.weights = self
             .weights
             .into_iter()

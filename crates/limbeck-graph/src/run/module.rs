@@ -20,6 +20,7 @@ const FLAG_FIELD: &str = "training";
 
 impl CompiledGraph {
     fn map_weights(mut self, change: impl Fn(Storage) -> Storage) -> Self {
+        self.prepared = None;
         self.weights = self
             .weights
             .into_iter()
@@ -104,6 +105,7 @@ impl Module for CompiledGraph {
     }
 
     fn map<M: ModuleMapper>(mut self, mapper: &mut M) -> Self {
+        self.prepared = None;
         self.weights = self
             .weights
             .into_iter()

@@ -1,6 +1,10 @@
 //! One node of a forward pass.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use burn::tensor::{Int, Tensor};
+use limbeck_kernels::tensor::Shortcut;
 
 use super::execute::Value;
 use super::layout::{to_channels_first, to_channels_last};
@@ -17,6 +21,8 @@ use crate::{Error, Feature, Result, each_rank};
 pub(super) struct Run<'a> {
     pub(super) network: &'a CompiledGraph,
     pub(super) trains: bool,
+    /// Shortcuts whose end has not been reached, by the value at which they begin.
+    pub(super) shortcuts: RefCell<BTreeMap<usize, Shortcut>>,
 }
 
 impl Run<'_> {

@@ -13,6 +13,22 @@ pub(super) struct Unit {
     pub(super) steps: Vec<usize>,
     /// The values that no later unit takes.
     pub(super) releases: Vec<usize>,
+    /// The unit's first input, if the gradient of a shortcut that begins there is handed to this unit.
+    pub(super) begins: Option<usize>,
+    /// The value that the unit adds, if it hands its gradient to the unit that `begins` there.
+    pub(super) ends: Option<usize>,
+}
+
+impl Unit {
+    /// The value that an addition behind the unit's first step adds.
+    pub(super) fn residual(&self, graph: &Graph, plan: &Plan) -> Option<usize> {
+        let steps = self.steps.iter().map(|&step| &plan.steps()[step]);
+        let mut pairs = steps.clone().zip(steps.skip(1));
+        let (before, add) =
+            pairs.find(|(_, step)| matches!(graph.nodes[step.node].op, Op::Add))?;
+        let other = add.inputs.iter().find(|&input| *input != before.outputs[0]);
+        other.copied()
+    }
 }
 
 /// The units in the order in which they run: a unit's place is that of its last step.
@@ -47,11 +63,52 @@ pub(super) fn units(
         units.push(Unit {
             steps: chain,
             releases: Vec::new(),
+            begins: None,
+            ends: None,
         });
     }
     units.sort_by_key(|unit| unit.steps[unit.steps.len() - 1]);
     release_after_last_use(&mut units, plan);
+    if join {
+        pair_shortcuts(&mut units, graph, plan);
+    }
     units
+}
+
+/// Finds for each unit that adds a shortcut the unit at the shortcut's beginning, on the way back from its own first input.
+fn pair_shortcuts(units: &mut [Unit], graph: &Graph, plan: &Plan) {
+    let first = |unit: &Unit| &plan.steps()[unit.steps[0]];
+    let mut makers: Vec<Option<usize>> = vec![None; plan.values().len()];
+    for (index, unit) in units.iter().enumerate() {
+        for step in &unit.steps {
+            for &output in &plan.steps()[*step].outputs {
+                makers[output] = Some(index);
+            }
+        }
+    }
+    for end in 0..units.len() {
+        let Some(value) = units[end].residual(graph, plan) else {
+            continue;
+        };
+        let mut beginning = Some(end);
+        while let Some(index) = beginning {
+            match first(&units[index]).inputs.first() {
+                Some(&input) if input == value => break,
+                Some(&input) => beginning = makers[input],
+                None => beginning = None,
+            }
+        }
+        let Some(beginning) = beginning else { continue };
+        let takes = match &graph.nodes[first(&units[beginning]).node].op {
+            Op::Conv2d(convolution) => is_symmetric(convolution),
+            Op::BatchNorm(_) => beginning != end,
+            _ => false,
+        };
+        if takes && units[beginning].begins.is_none() {
+            units[beginning].begins = Some(value);
+            units[end].ends = Some(value);
+        }
+    }
 }
 
 /// The step that can join the ones in `chain`: the only one that takes the value of the last.

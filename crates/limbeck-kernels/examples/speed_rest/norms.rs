@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use limbeck_kernels::Activation;
 use limbeck_kernels::norm::{
-    BatchNormGradients, BatchNormSaved, backward, layer_norm, normalize, statistics,
+    BatchNormGradients, BatchNormSaved, NormOutput, backward, layer_norm, normalize, statistics,
 };
 
 use crate::{Work, measure, values};
@@ -60,7 +60,7 @@ pub(crate) fn run() {
             measure(&format!("batch norm {name} {shape}"), bytes(7), || {
                 let saved = BatchNormSaved {
                     input: &input,
-                    output: &output,
+                    output: NormOutput::Saved(&output),
                     mean: &beta,
                     inverse_standard_deviation: &gamma,
                     gamma: &gamma,
@@ -71,6 +71,7 @@ pub(crate) fn run() {
                     gamma: &mut of_gamma,
                     beta: &mut of_beta,
                     residual: with_residual.then_some(&mut of_residual),
+                    add: None,
                 };
                 backward(saved, &gradient, gradients);
             });

@@ -11,7 +11,7 @@ mod layer;
 mod normalize;
 mod statistics;
 
-pub use backward::{BatchNormGradients, BatchNormSaved, backward, backward_on};
+pub use backward::{BatchNormGradients, BatchNormSaved, NormOutput, backward, backward_on};
 pub use layer::{
     LayerNormGradients, LayerNormStatistics, layer_norm, layer_norm_backward,
     layer_norm_backward_on, layer_norm_on,

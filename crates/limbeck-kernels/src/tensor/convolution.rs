@@ -4,6 +4,7 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 
 use super::backend::{Forward, Operation, run};
+use super::shortcut::Shortcuts;
 use super::values::{filled, list, sizes, values};
 use crate::Activation;
 use crate::convolution::depthwise::{self, Depthwise};
@@ -24,11 +25,18 @@ pub struct Convolution {
 }
 
 impl Convolution {
-    /// With the sizes of an input `[batch, height, width, in_channels]` and a weight
+    /// Over an input `[batch, height, width, in_channels]` with a weight
     /// `[out_channels, in_channels / groups, height, width]`.
     pub(super) fn over(&self, input: &FlexTensor, weight: &FlexTensor) -> convolution::Convolution {
-        let [batch, height, width, in_channels] = sizes(input);
-        let [out_channels, _, down, right] = sizes(weight);
+        self.with_sizes(sizes(input), sizes(weight))
+    }
+
+    /// With the sizes of an input and a weight, as in [`over`](Self::over).
+    pub(super) fn with_sizes(
+        &self,
+        [batch, height, width, in_channels]: [usize; 4],
+        [out_channels, _, down, right]: [usize; 4],
+    ) -> convolution::Convolution {
         convolution::Convolution {
             batch,
             height,
@@ -47,7 +55,8 @@ impl Convolution {
 /// `activation(convolution(input, weight) + bias + residual)`.
 ///
 /// `input` is `[batch, height, width, in_channels]`, `weight` `[out_channels, in_channels / groups, height, width]`, `bias`
-/// `[out_channels]`, `residual` like the output `[batch, height, width, out_channels]`.
+/// `[out_channels]`, `residual` like the output `[batch, height, width, out_channels]`. `shortcuts` says whose gradients pass
+/// between this layer and another.
 ///
 /// # Panics
 ///
@@ -60,10 +69,12 @@ pub fn convolution(
     residual: Option<Tensor<4>>,
     settings: Convolution,
     activation: Activation,
+    shortcuts: Shortcuts,
 ) -> Tensor<4> {
     let operation = Convolve {
         settings,
         activation,
+        shortcuts,
         bias: bias.is_some(),
         residual: residual.is_some(),
     };
@@ -78,6 +89,7 @@ pub fn convolution(
 struct Convolve {
     settings: Convolution,
     activation: Activation,
+    shortcuts: Shortcuts,
     bias: bool,
     residual: bool,
 }
@@ -133,10 +145,14 @@ impl Operation for Convolve {
             .first()
             .map(|output| activation_gradient(self.activation, output, gradient));
         let gradient = passed.as_ref().unwrap_or(gradient);
+        let grad_residual = (self.residual && wanted.last() == Some(&true))
+            .then(|| gradient.clone())
+            .and_then(|gradient| self.shortcuts.hand_over(gradient));
         let (grad_input, grad_weight, grad_bias) = gradients(
             &of,
             [input, weight],
             gradient,
+            self.shortcuts.arrived().as_ref(),
             [wanted[0], wanted[1], self.bias && wanted[2]],
         );
         let mut results = vec![grad_input, grad_weight];
@@ -144,26 +160,28 @@ impl Operation for Convolve {
             results.push(grad_bias);
         }
         if self.residual {
-            results.push(Some(gradient.clone()));
+            results.push(grad_residual);
         }
         results
     }
 }
 
-/// The gradients of input, weight and bias as far as they are wanted.
+/// The gradients of input, weight and bias as far as they are wanted; that of the input plus `add`.
 pub(super) fn gradients(
     of: &convolution::Convolution,
     [input, weight]: [&FlexTensor; 2],
     gradient: &FlexTensor,
+    add: Option<&FlexTensor>,
     [wants_input, wants_weight, wants_bias]: [bool; 3],
 ) -> (Option<FlexTensor>, Option<FlexTensor>, Option<FlexTensor>) {
     let slices = [input, weight, gradient].map(values);
     let depthwise = depthwise(of);
     let grad_input = wants_input.then(|| {
         let [_, weight, gradient] = slices;
-        filled(&sizes::<4>(input), |to| match depthwise {
-            Some(sizes) => depthwise::backward_input(sizes, gradient, weight, to),
-            None => convolution::backward_input(of, gradient, weight, None, to),
+        let add = add.map(values);
+        filled(&sizes::<4>(input), |to| match (depthwise, add) {
+            (Some(sizes), None) => depthwise::backward_input(sizes, gradient, weight, to),
+            _ => convolution::backward_input(of, gradient, weight, add, to),
         })
     });
     let mut grad_bias = wants_bias.then(|| vec![0.0; of.out_channels]);

@@ -8,17 +8,21 @@ mod values;
 
 mod convolution;
 mod elementwise;
+mod frozen;
 mod linear;
 mod norm;
 mod pool;
+mod shortcut;
 
 use burn::tensor::Device;
 
 pub use convolution::{Convolution, convolution};
 pub use elementwise::{add, apply, channel_shuffle, to_channels_first, to_channels_last};
+pub use frozen::{EvaluatedNorm, FrozenConvolution};
 pub use linear::linear;
 pub use norm::{Affine, BatchNorm, Before, Normalized, batch_norm, scale_and_shift};
 pub use pool::{Reduction, Window, global_average_pool, pool};
+pub use shortcut::{Shortcut, Shortcuts};
 
 use crate::processor;
 

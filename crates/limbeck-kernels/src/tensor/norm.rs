@@ -5,10 +5,11 @@ use burn_flex::FlexTensor;
 
 use super::backend::{Forward, Operation, run};
 use super::convolution::{Convolution, depthwise, gradients};
+use super::shortcut::Shortcuts;
 use super::values::{filled, list, sizes, values};
 use crate::Activation;
 use crate::convolution::{self, ChannelSums, Epilogue, depthwise};
-use crate::norm::{self, BatchNormGradients, BatchNormSaved, ChannelStatistics};
+use crate::norm::{self, BatchNormGradients, BatchNormSaved, ChannelStatistics, NormOutput};
 
 /// What a batch norm does beside its parameters.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +58,8 @@ pub struct Before {
 /// `x` is `before` of `input`, or `input` itself (Ioffe and Szegedy 2015, algorithm 1).
 ///
 /// `input` is `[batch, height, width, in_channels]`, `residual` like the output. The convolution's statistics are taken while its
-/// output is in the registers, and its output is read once more to be normalised.
+/// output is in the registers, and its output is read once more to be normalised. `shortcuts` says whose gradients pass between
+/// this layer and another; one that begins here must not end here too, unless there is a convolution.
 ///
 /// # Panics
 ///
@@ -69,8 +71,10 @@ pub fn batch_norm(
     affine: Affine,
     residual: Option<Tensor<4>>,
     settings: BatchNorm,
+    shortcuts: Shortcuts,
 ) -> Normalized {
     let operation = Normalize {
+        shortcuts,
         convolution: before.as_ref().map(|before| before.convolution),
         bias: before.as_ref().is_some_and(|before| before.bias.is_some()),
         residual: residual.is_some(),
@@ -98,6 +102,7 @@ pub fn batch_norm(
 
 #[derive(Debug)]
 struct Normalize {
+    shortcuts: Shortcuts,
     convolution: Option<Convolution>,
     bias: bool,
     residual: bool,
@@ -135,11 +140,15 @@ impl Operation for Normalize {
         let variance = list(&statistics.variance);
         let mut saved = vec![
             convolved,
-            output.clone(),
             gamma.clone(),
             mean.clone(),
             list(&statistics.inverse_standard_deviation(epsilon)),
         ];
+        if self.residual {
+            saved.push(output.clone());
+        } else {
+            saved.extend([list(&scale), list(&offset)]);
+        }
         if let Some(weight) = weight {
             saved.extend([input.clone(), weight.clone()]);
         }
@@ -156,18 +165,30 @@ impl Operation for Normalize {
         gradient: &FlexTensor,
         wanted: &[bool],
     ) -> Vec<Option<FlexTensor>> {
-        let [convolved, output, gamma, mean, deviation, rest @ ..] = saved else {
-            unreachable!("a batch norm saves its input, output and three lists")
+        let [convolved, gamma, mean, deviation, rest @ ..] = saved else {
+            unreachable!("a batch norm saves its input and three lists")
+        };
+        let (output, rest) = match (self.residual, rest) {
+            (true, [output, rest @ ..]) => (NormOutput::Saved(values(output)), rest),
+            (false, [scale, offset, rest @ ..]) => {
+                let (scale, offset) = (values(scale), values(offset));
+                (NormOutput::Recomputed { scale, offset }, rest)
+            }
+            _ => unreachable!("a batch norm saves its output, or what it follows from"),
         };
         let channels = gamma.layout().num_elements();
         let (mut grad_gamma, mut grad_beta) = (vec![0.0; channels], vec![0.0; channels]);
         let shape = sizes::<4>(convolved);
-        let mut grad_residual = None;
-        let mut normalise = |residual: Option<&mut [f32]>| {
+        // With a convolution before it, the norm's input is not the layer's.
+        let arrived = match self.convolution {
+            None => self.shortcuts.arrived(),
+            Some(_) => None,
+        };
+        let mut normalise = |residual: Option<&mut [f32]>, add: Option<&FlexTensor>| {
             filled(&shape, |to| {
                 let saved = BatchNormSaved {
                     input: values(convolved),
-                    output: values(output),
+                    output,
                     gamma: values(gamma),
                     mean: values(mean),
                     inverse_standard_deviation: values(deviation),
@@ -178,29 +199,40 @@ impl Operation for Normalize {
                     gamma: &mut grad_gamma,
                     beta: &mut grad_beta,
                     residual,
+                    add: add.map(values),
                 };
                 norm::backward(saved, values(gradient), gradients);
             })
         };
-        let grad_convolved = if self.residual && self.settings.activation != Activation::None {
-            let mut grad_convolved = None;
-            grad_residual = Some(filled(&shape, |to| {
-                grad_convolved = Some(normalise(Some(to)));
-            }));
-            grad_convolved.unwrap_or_else(|| unreachable!("it was just computed"))
-        } else {
-            normalise(None)
+        let (grad_normalized, grad_residual) = match (self.residual, self.settings.activation) {
+            (false, _) => (normalise(None, arrived.as_ref()), None),
+            (true, Activation::None) => (normalise(None, arrived.as_ref()), Some(gradient.clone())),
+            (true, _) => {
+                let mut grad_normalized = None;
+                let grad_residual = filled(&shape, |to| {
+                    grad_normalized = Some(normalise(Some(to), arrived.as_ref()));
+                });
+                let grad_normalized =
+                    grad_normalized.unwrap_or_else(|| unreachable!("it was just computed"));
+                (grad_normalized, Some(grad_residual))
+            }
         };
-        if self.residual && self.settings.activation == Activation::None {
-            grad_residual = Some(gradient.clone());
-        }
+        let grad_residual = grad_residual
+            .filter(|_| wanted.last() == Some(&true))
+            .and_then(|gradient| self.shortcuts.hand_over(gradient));
         let lists = [Some(list(&grad_gamma)), Some(list(&grad_beta)), None];
         let mut results = Vec::with_capacity(wanted.len());
         if let (Some(convolution), [input, weight]) = (&self.convolution, rest) {
             let of = convolution.over(input, weight);
             let wanted = [wanted[0], wanted[4], self.bias && wanted[5]];
-            let (grad_input, grad_weight, grad_bias) =
-                gradients(&of, [input, weight], &grad_convolved, wanted);
+            let arrived = self.shortcuts.arrived();
+            let (grad_input, grad_weight, grad_bias) = gradients(
+                &of,
+                [input, weight],
+                &grad_normalized,
+                arrived.as_ref(),
+                wanted,
+            );
             results.push(grad_input);
             results.extend(lists);
             results.push(grad_weight);
@@ -208,7 +240,7 @@ impl Operation for Normalize {
                 results.push(grad_bias);
             }
         } else {
-            results.push(Some(grad_convolved));
+            results.push(Some(grad_normalized));
             results.extend(lists);
         }
         if self.residual {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
-use limbeck_graph::{Feature, Inputs, Network, Seed, Taps};
+use limbeck_graph::{Feature, Inputs, Network, Precision, Seed, Taps};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,7 @@ const BUDGET: Duration = Duration::from_secs(1);
 pub fn latency<N: Network>(network: &N, shape: [usize; 3], device: &Device) -> Result<Latency> {
     let device = device.clone().without_autodiff();
     let network = network.valid().to_device(&device);
+    let network = network.prepared(Precision::Fp32);
     let measure = |batch: usize| time_passes(&network, batch, shape, &device);
     Ok(Latency {
         batch1_ms: measure(1)?,

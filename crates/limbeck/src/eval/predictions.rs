@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use limbeck_graph::{Feature, Network, Taps};
+use limbeck_graph::{Feature, Network, Precision, Taps};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
@@ -42,6 +42,7 @@ pub fn predict<N: Network>(
 ) -> Result<Predictions> {
     let device = device.clone().without_autodiff();
     let network = network.valid().to_device(&device);
+    let network = network.prepared(Precision::Fp32);
     collect(batches, |batch| {
         let inputs = upload::inputs(batch, &device)?;
         Logits::try_from(network.forward(&inputs, &Taps::none())?.output)

@@ -130,7 +130,7 @@ impl Experiment<'_, '_> {
         for (network, normalization) in networks {
             let own = eval::latency(&network, shape, &self.device)?;
             latency = Some(latency.map_or(own, |sum| one_after_another(sum, own)));
-            let mut frozen = Frozen::new(&network, &self.device);
+            let mut frozen = Frozen::in_precision(&network, &self.device, plan.precision);
             let student = &self.prepared.splits.normalization;
             if let Some(own) = normalization.filter(|own| own != student) {
                 frozen = frozen.with_renormalization(Renormalization::between(student, &own)?);

@@ -14,7 +14,7 @@
 
 use std::path::{Path, PathBuf};
 
-use limbeck_graph::{Seed, zoo};
+use limbeck_graph::{Precision, Seed, zoo};
 use serde::Serialize;
 
 use super::{Problems, RawRecipe, Section};
@@ -80,6 +80,7 @@ pub struct ModelPlan {
 /// | `members` | how many teachers to train, each with its own seed | 1 |
 /// | `mean` | `arithmetic` or `geometric` mean of an ensemble's distributions | `"arithmetic"` |
 /// | `normalize` | the teacher's own `[mean.., std..]`, where it was trained with another normalisation than `data.normalize` | what its file says, else the student's |
+/// | `precision` | `fp32`, or `bf16` for a teacher that answers faster where the processor multiplies bfloat16 | `"fp32"` |
 /// | `minimum_accuracy` | stop when the teacher's accuracy on the test split is below, 0 to 1 | 0 |
 /// | `seed` | the seed of its training | 0 |
 /// | `[[teacher.member]]` | members of different networks, each with `arch`, `weights`, `normalize` | |
@@ -91,6 +92,8 @@ pub struct TeacherPlan {
     pub members: Vec<MemberPlan>,
     /// How several distributions become one.
     pub mean: EnsembleMean,
+    /// What it multiplies in while it teaches. It is trained in 32-bit floats.
+    pub precision: Precision,
     /// The bar, 0 to 1.
     pub minimum_accuracy: f64,
     /// The data of members that are trained first.
@@ -322,6 +325,7 @@ struct Base {
 
 fn check_teacher(section: &mut Section, base: Option<&Base>, folder: &Path) -> Option<TeacherPlan> {
     let mean = section.choice("mean", &EnsembleMean::CHOICES, EnsembleMean::Arithmetic);
+    let precision = section.choice("precision", &Precision::CHOICES, Precision::Fp32);
     let minimum_accuracy = section.number("minimum_accuracy", 0.0, "a share from 0 to 1", |x| {
         (0.0..=1.0).contains(&x)
     });
@@ -337,6 +341,7 @@ fn check_teacher(section: &mut Section, base: Option<&Base>, folder: &Path) -> O
     Some(TeacherPlan {
         members: members?,
         mean,
+        precision,
         minimum_accuracy,
         data,
         train,

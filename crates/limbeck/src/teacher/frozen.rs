@@ -1,7 +1,7 @@
 //! A network that only answers.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use limbeck_graph::{Feature, InputTensor, Inputs, Network, Taps, Trace, each_rank};
+use limbeck_graph::{Feature, InputTensor, Inputs, Network, Precision, Taps, Trace, each_rank};
 
 use super::{Answer, Teacher};
 use crate::data::Normalization;
@@ -21,8 +21,13 @@ pub struct Frozen<N: Network> {
 impl<N: Network> Frozen<N> {
     /// Freezes a snapshot of `network` on `device`. Later training of the original does not reach it.
     pub fn new(network: &N, device: &Device) -> Self {
+        Self::in_precision(network, device, Precision::default())
+    }
+
+    /// [`new`](Self::new), answering in `precision`.
+    pub fn in_precision(network: &N, device: &Device, precision: Precision) -> Self {
         let device = device.clone().without_autodiff();
-        let network = network.valid().to_device(&device);
+        let network = network.valid().to_device(&device).prepared(precision);
         Self {
             network,
             device,

@@ -5,7 +5,7 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::Device;
 use limbeck_graph::ir::Graph;
-use limbeck_graph::{Inputs, Network, Seed, Taps};
+use limbeck_graph::{Inputs, Network, Precision, Seed, Taps};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,8 @@ use crate::{Error, Result, eval};
 pub struct Benchmark {
     /// Who would teach.
     pub teacher: Graph,
+    /// What the teacher multiplies in.
+    pub precision: Precision,
     /// Who learns.
     pub student: Graph,
     /// What is compared. A method without a teacher leaves the teacher out of the step.
@@ -74,7 +76,8 @@ impl Benchmark {
         let device = device.clone().without_autodiff();
         let batch = self.batch();
         let inputs = eval::inputs(&batch, &device)?;
-        let teacher = Frozen::new(&self.teacher.compile(Seed::new(1), &device)?, &device);
+        let teacher = self.teacher.compile(Seed::new(1), &device)?;
+        let teacher = Frozen::in_precision(&teacher, &device, self.precision);
         let mut student = Some(self.student.compile(Seed::new(0), &device)?.train());
         let method = self.method.build();
         let mut optimizer = Optimizer::new(&self.optimizer);
@@ -102,7 +105,7 @@ impl Benchmark {
             teacher.answer(&inputs, &Taps::none())?;
             wait()
         })?;
-        let student = student.map(|student| student.valid());
+        let student = student.map(|student| student.valid().prepared(Precision::Fp32));
         let student_forward_ms = self.timed(|| {
             if let Some(student) = &student {
                 student.forward(&inputs, &Taps::none())?;
@@ -221,6 +224,7 @@ mod tests {
         let shape = [1, 8, 8];
         let timing = Benchmark {
             teacher: zoo::build("resnet-8", shape, 10).unwrap(),
+            precision: Precision::Bf16,
             student: zoo::build("mlp-8", shape, 10).unwrap(),
             method: MethodSettings::SoftTargets(SoftTargetSettings::default()),
             optimizer: super::super::TrainSettings::default().optimizer,

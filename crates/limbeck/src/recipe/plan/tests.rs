@@ -284,7 +284,7 @@ fn member_tables_have_their_own_networks() {
             "recipe key `teacher.member[0].wieghts`: is not a known key; did you mean `weights`?",
             "recipe key `teacher.member[1].arch`: is missing; expected text in quotes",
             "recipe key `teacher.foo`: is not a known key; known keys: `arch`, `data`, `mean`, `member`, `members`, \
-             `minimum_accuracy`, `seed`, `train`",
+             `minimum_accuracy`, `precision`, `seed`, `train`",
         ]
     );
 }
