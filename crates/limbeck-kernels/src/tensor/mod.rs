@@ -11,14 +11,16 @@ mod elementwise;
 mod linear;
 mod norm;
 mod pool;
+mod update;
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device, Tensor};
 
 pub use convolution::{Convolution, convolution};
 pub use elementwise::{add, apply, channel_shuffle, to_channels_first, to_channels_last};
 pub use linear::linear;
 pub use norm::{Affine, BatchNorm, Before, Normalized, batch_norm, scale_and_shift};
 pub use pool::{Reduction, Window, global_average_pool, pool};
+pub use update::{Moments, adam, sgd, sum_of_squares};
 
 use crate::processor;
 
@@ -27,4 +29,10 @@ use crate::processor;
 #[must_use]
 pub fn supports(device: &Device) -> bool {
     !processor::switched_off() && device.clone().inner() == Device::flex()
+}
+
+/// Whether `tensor` can be given to the kernels: 32-bit floats on a device that [`supports`] says yes to.
+#[must_use]
+pub fn accepts<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.dtype() == DType::F32 && supports(&tensor.device())
 }
