@@ -146,8 +146,8 @@ impl Kernel for Rows<'_> {
                     slope.store_partial(slopes.add(class), lanes);
                     class += V::LANES;
                 }
-                // The difference is zero unless a probability is not a number: those were passed over.
-                self.losses[row] = loss.sum() + (p_sum - p_sum);
+                // The sum passed over probabilities that are not above zero, and so over these.
+                self.losses[row] = if p_sum.is_nan() { p_sum } else { loss.sum() };
             }
         }
     }

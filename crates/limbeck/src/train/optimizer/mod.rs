@@ -121,43 +121,30 @@ impl Optimizer {
             decay: if decays { self.weight_decay } else { 0.0 },
             by_kernel,
         };
-        let known = |feature| from_feature::<D>(feature).expect("a parameter keeps its shape");
-        let stored = |tensor| to_feature(tensor).expect("a parameter has at most rank 6");
-        let state = self.states.remove(name);
-        let (weight, state) = match self.rule {
+        let State { steps, tensors } = self.states.remove(name).unwrap_or_default();
+        let steps = steps.saturating_add(1);
+        let mut tensors = tensors
+            .into_iter()
+            .map(|tensor| from_feature::<D>(tensor).expect("a parameter keeps its shape"));
+        let (weight, tensors) = match self.rule {
             Rule::Sgd(sgd) => {
-                let velocity = match state {
-                    Some(State::Velocity(velocity)) => Some(known(velocity)),
-                    _ => None,
-                };
-                let (weight, velocity) = sgd.step(constants, weight, gradient, velocity);
-                (
-                    weight,
-                    velocity.map(|tensor| State::Velocity(stored(tensor))),
-                )
+                let (weight, velocity) = sgd.step(constants, weight, gradient, tensors.next());
+                (weight, velocity.into_iter().collect())
             }
             Rule::Adam(adam) => {
-                let (steps, moments) = match state {
-                    Some(State::Moments {
-                        steps,
-                        mean,
-                        square,
-                    }) => (steps, Some((known(mean), known(square)))),
-                    _ => (0, None),
-                };
-                let steps = steps.saturating_add(1);
+                let moments = tensors.next().zip(tensors.next());
                 let (weight, (mean, square)) =
                     adam.step(constants, steps, weight, gradient, moments);
-                let state = State::Moments {
-                    steps,
-                    mean: stored(mean),
-                    square: stored(square),
-                };
-                (weight, Some(state))
+                (weight, vec![mean, square])
             }
         };
-        if let Some(state) = state {
-            self.states.insert(name.to_owned(), state);
+        if !tensors.is_empty() {
+            let tensors = tensors
+                .into_iter()
+                .map(|tensor| to_feature(tensor).expect("gradients are taken up to rank 6"))
+                .collect();
+            self.states
+                .insert(name.to_owned(), State { steps, tensors });
         }
         weight
     }
@@ -167,7 +154,7 @@ impl Optimizer {
     /// # Errors
     /// If the device cannot hand it over.
     pub(super) fn save(&self) -> Result<SavedState> {
-        save(&self.states)
+        save(self.rule, &self.states)
     }
 
     /// Puts back what [`Optimizer::save`] returned, for the parameters of `module`.

@@ -10,17 +10,13 @@ use super::{Rule, foreign};
 use crate::Result;
 use crate::train::parameters::Weights;
 
-/// What a rule remembers of one parameter; every tensor has the parameter's shape.
-#[derive(Clone, Debug)]
-pub(super) enum State {
-    /// Of gradient descent with momentum.
-    Velocity(Feature),
-    /// Of Adam.
-    Moments {
-        steps: u32,
-        mean: Feature,
-        square: Feature,
-    },
+/// What a rule remembers of one parameter.
+#[derive(Clone, Debug, Default)]
+pub(super) struct State {
+    /// The steps so far; saved for Adam alone, which depends on them.
+    pub(super) steps: u32,
+    /// What the rule's [`fields`] name, in their order; each has the parameter's shape.
+    pub(super) tensors: Vec<Feature>,
 }
 
 /// The state of an optimiser on the host.
@@ -32,35 +28,30 @@ pub(in crate::train) struct SavedState {
     pub counts: BTreeMap<String, u64>,
 }
 
-const VELOCITY: &str = "momentum.velocity";
-const MEAN: &str = "momentum.moment_1";
-const SQUARE: &str = "momentum.moment_2";
 const STEPS: &str = "momentum.time";
 
-/// The states by parameter, copied to the host.
+/// The names of a rule's tensors in checkpoints.
+fn fields(rule: Rule) -> &'static [&'static str] {
+    match rule {
+        Rule::Sgd(_) => &["momentum.velocity"],
+        Rule::Adam(_) => &["momentum.moment_1", "momentum.moment_2"],
+    }
+}
+
+/// The states of `rule` by parameter, copied to the host.
 ///
 /// # Errors
 /// If the device cannot hand one over.
-pub(super) fn save(states: &BTreeMap<String, State>) -> Result<SavedState> {
+pub(super) fn save(rule: Rule, states: &BTreeMap<String, State>) -> Result<SavedState> {
     let mut saved = SavedState::default();
-    let mut keep = |name: &str, field: &str, feature: &Feature| -> Result<()> {
-        let host = HostTensor::new(feature.shape(), feature.to_vec()?)?;
-        saved.tensors.insert(format!("{name}.{field}"), host);
-        Ok(())
-    };
     for (name, state) in states {
-        match state {
-            State::Velocity(velocity) => keep(name, VELOCITY, velocity)?,
-            State::Moments {
-                steps,
-                mean,
-                square,
-            } => {
-                keep(name, MEAN, mean)?;
-                keep(name, SQUARE, square)?;
-                let steps = u64::from(*steps);
-                saved.counts.insert(format!("{name}.{STEPS}"), steps);
-            }
+        for (field, feature) in fields(rule).iter().zip(&state.tensors) {
+            let host = HostTensor::new(feature.shape(), feature.to_vec()?)?;
+            saved.tensors.insert(format!("{name}.{field}"), host);
+        }
+        if let Rule::Adam(_) = rule {
+            let steps = u64::from(state.steps);
+            saved.counts.insert(format!("{name}.{STEPS}"), steps);
         }
     }
     Ok(saved)
@@ -78,10 +69,11 @@ pub(super) fn restore(
 ) -> Result<BTreeMap<String, State>> {
     let mut states = BTreeMap::new();
     for (name, shape) in shapes {
-        let mut take = |field: &str| -> Result<Option<Feature>> {
+        let mut tensors = Vec::new();
+        for field in fields(rule) {
             let key = format!("{name}.{field}");
             let Some(host) = saved.tensors.remove(&key) else {
-                return Ok(None);
+                continue;
             };
             if host.shape != *shape {
                 let got = &host.shape;
@@ -89,26 +81,23 @@ pub(super) fn restore(
                     "`{key}` has shape {got:?} instead of {shape:?}"
                 )));
             }
-            Ok(Some(Feature::from_vec(host.values, &host.shape, device)?))
+            tensors.push(Feature::from_vec(host.values, &host.shape, device)?);
+        }
+        if tensors.is_empty() {
+            continue;
+        }
+        let steps = match rule {
+            Rule::Sgd(_) => Some(0),
+            Rule::Adam(_) => saved
+                .counts
+                .get(&format!("{name}.{STEPS}"))
+                .and_then(|steps| u32::try_from(*steps).ok()),
         };
-        let state = match rule {
-            Rule::Sgd(_) => take(VELOCITY)?.map(State::Velocity),
-            Rule::Adam(_) => {
-                let steps = saved.counts.get(&format!("{name}.{STEPS}"));
-                let steps = steps.and_then(|steps| u32::try_from(*steps).ok());
-                match (steps, take(MEAN)?, take(SQUARE)?) {
-                    (Some(steps), Some(mean), Some(square)) => Some(State::Moments {
-                        steps,
-                        mean,
-                        square,
-                    }),
-                    (_, None, None) => None,
-                    _ => return Err(foreign(format!("the state of `{name}` is incomplete"))),
-                }
+        match steps {
+            Some(steps) if tensors.len() == fields(rule).len() => {
+                states.insert(name.clone(), State { steps, tensors });
             }
-        };
-        if let Some(state) = state {
-            states.insert(name.clone(), state);
+            _ => return Err(foreign(format!("the state of `{name}` is incomplete"))),
         }
     }
     match saved.tensors.keys().next() {
