@@ -3,7 +3,7 @@
 mod reference;
 
 use limbeck_kernels::Processor;
-use limbeck_kernels::update::{Adam, Sgd, WeightDecay, adam_on, sgd_on};
+use limbeck_kernels::update::{Adam, Sgd, WeightDecay, adam_on, sgd_on, sum_of_squares_on};
 use proptest::prelude::*;
 use reference::{assert_close, assert_same_for_any_threads, random, wide};
 
@@ -98,6 +98,24 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn squares(
+        length in prop_oneof![0usize..70, 4_090usize..4_110, 32_760usize..32_800],
+        scale in prop::sample::select(vec![1e-12f32, 1.0, 1e12]),
+        seed in 0u64..1 << 40,
+    ) {
+        let values: Vec<f32> = random(seed, length).iter().map(|x| x * scale).collect();
+        let expected: f64 = wide(&values).iter().map(|x| x * x).sum();
+        for processor in Processor::available() {
+            let error = (sum_of_squares_on(processor, &values) - expected).abs();
+            prop_assert!(error <= 1e-6 * expected, "{processor:?}: {error} of {expected}");
+        }
+    }
+}
+
 #[test]
 fn the_number_of_threads_changes_nothing() {
     let length = 100_003;
@@ -122,6 +140,7 @@ fn the_number_of_threads_changes_nothing() {
                 &mut velocity,
             );
         }
-        [parameter, velocity].concat()
+        let norm = sum_of_squares_on(Processor::best(), &velocity) as f32;
+        [parameter, velocity, vec![norm]].concat()
     });
 }

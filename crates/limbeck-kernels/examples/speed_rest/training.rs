@@ -1,6 +1,6 @@
 //! Losses and optimizer steps.
 
-use limbeck_kernels::loss::{cross_entropy, kl_divergence};
+use limbeck_kernels::loss::{SoftTarget, cross_entropy, log_softmax, soft_targets};
 use limbeck_kernels::update::{Adam, Sgd, WeightDecay, adam, sgd};
 
 use crate::{Work, measure, values};
@@ -9,22 +9,25 @@ use crate::{Work, measure, values};
 pub(crate) fn run() {
     for (rows, classes) in [(128, 10), (128, 100), (256, 1000)] {
         let (student, teacher) = (values(rows * classes), values(rows * classes));
-        let weights = vec![1.0 / rows as f32; rows];
         let labels: Vec<u32> = (0..rows).map(|row| (row % classes) as u32).collect();
         let (mut losses, mut gradient) = (vec![0.0; rows], vec![0.0; rows * classes]);
         let bytes = |passes: usize| Work::Bytes(4 * rows * classes * passes);
+        let mut target = vec![0.0; rows * classes];
+        measure(&format!("log-softmax {rows}x{classes}"), bytes(2), || {
+            log_softmax(rows, 4.0, &teacher, &mut target);
+        });
         measure(&format!("divergence {rows}x{classes}"), bytes(3), || {
-            kl_divergence(
+            soft_targets(
+                SoftTarget::Divergence,
                 4.0,
                 &student,
-                &teacher,
-                &weights,
+                &target,
                 &mut losses,
                 &mut gradient,
             );
         });
         measure(&format!("cross-entropy {rows}x{classes}"), bytes(2), || {
-            cross_entropy(0.1, &student, &labels, &weights, &mut losses, &mut gradient);
+            cross_entropy(0.1, &student, &labels, &mut losses, &mut gradient);
         });
     }
     let length = 1 << 20;

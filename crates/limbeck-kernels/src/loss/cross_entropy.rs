@@ -9,11 +9,10 @@ use crate::processor::Processor;
 use crate::vector::Vector;
 
 /// `losses_r = - sum_c y_rc log softmax(logits_r)_c`, where `y` is `1 - smoothing` for the label
-/// plus `smoothing / classes` for every class, and
-/// `grad_logits_rc = weights_r (softmax(logits_r)_c - y_rc)`.
+/// plus `smoothing / classes` for every class, and `slopes_rc = softmax(logits_r)_c - y_rc`, the
+/// gradient of row r's loss.
 ///
-/// `logits` and `grad_logits` are `[rows, classes]`, `labels`, `weights` (the gradient with respect
-/// to each row's loss) and `losses` `[rows]`.
+/// `logits` and `slopes` are `[rows, classes]`, `labels` and `losses` `[rows]`.
 ///
 /// # Panics
 ///
@@ -22,20 +21,11 @@ pub fn cross_entropy(
     smoothing: f32,
     logits: &[f32],
     labels: &[u32],
-    weights: &[f32],
     losses: &mut [f32],
-    grad_logits: &mut [f32],
+    slopes: &mut [f32],
 ) {
     let processor = Processor::best();
-    cross_entropy_on(
-        processor,
-        smoothing,
-        logits,
-        labels,
-        weights,
-        losses,
-        grad_logits,
-    );
+    cross_entropy_on(processor, smoothing, logits, labels, losses, slopes);
 }
 
 /// [`cross_entropy`] with the instructions of `processor`.
@@ -48,18 +38,16 @@ pub fn cross_entropy_on(
     smoothing: f32,
     logits: &[f32],
     labels: &[u32],
-    weights: &[f32],
     losses: &mut [f32],
-    grad_logits: &mut [f32],
+    slopes: &mut [f32],
 ) {
     let classes = classes(logits.len(), losses.len());
     assert_eq!(
-        grad_logits.len(),
+        slopes.len(),
         logits.len(),
         "the gradient has another length"
     );
     assert_eq!(labels.len(), losses.len(), "one label per row");
-    assert_eq!(weights.len(), losses.len(), "one weight per row");
     let known = labels.iter().all(|&label| (label as usize) < classes);
     assert!(known, "labels are below the number of classes");
     let rows = TASK.div_ceil(classes);
@@ -68,17 +56,16 @@ pub fn cross_entropy_on(
         .zip(labels.par_chunks(rows));
     let results = losses
         .par_chunks_mut(rows)
-        .zip(grad_logits.par_chunks_mut(rows * classes));
-    let tasks = inputs.zip(results).zip(weights.par_chunks(rows));
-    tasks.for_each(|(((logits, labels), (losses, grad_logits)), weights)| {
+        .zip(slopes.par_chunks_mut(rows * classes));
+    let tasks = inputs.zip(results);
+    tasks.for_each(|((logits, labels), (losses, slopes))| {
         let kernel = Rows {
             smoothing,
             classes,
             logits,
             labels,
-            weights,
             losses,
-            grad_logits,
+            slopes,
         };
         // SAFETY: the chunks have the same rows.
         unsafe { dispatch::run(processor, kernel) };
@@ -90,9 +77,8 @@ struct Rows<'a> {
     classes: usize,
     logits: &'a [f32],
     labels: &'a [u32],
-    weights: &'a [f32],
     losses: &'a mut [f32],
-    grad_logits: &'a mut [f32],
+    slopes: &'a mut [f32],
 }
 
 impl Kernel for Rows<'_> {
@@ -102,12 +88,12 @@ impl Kernel for Rows<'_> {
         let everywhere = self.smoothing / classes as f32;
         for row in 0..self.losses.len() {
             let logits = &self.logits[row * classes..][..classes];
-            let gradient = &mut self.grad_logits[row * classes..][..classes];
-            let (label, weight) = (self.labels[row] as usize, self.weights[row]);
+            let slopes = &mut self.slopes[row * classes..][..classes];
+            let label = self.labels[row] as usize;
             // SAFETY: both slices have `classes` elements.
             unsafe {
                 let shift = greatest::<V>(logits.as_ptr(), classes);
-                let sum = powers::<V>(logits.as_ptr(), shift, 1.0, classes, gradient.as_mut_ptr());
+                let sum = powers::<V>(logits.as_ptr(), shift, 1.0, classes, slopes.as_mut_ptr());
                 let logarithm = f64::from(sum).ln() as f32;
                 let mut loss = (1.0 - self.smoothing) * (logarithm - (logits[label] - shift));
                 if self.smoothing != 0.0 {
@@ -115,18 +101,17 @@ impl Kernel for Rows<'_> {
                     loss += self.smoothing * logarithm - everywhere * total;
                 }
                 self.losses[row] = loss;
-                let (share, scale) = (V::splat(1.0 / sum), V::splat(weight));
-                let everywhere = V::splat(everywhere);
+                let (share, everywhere) = (V::splat(1.0 / sum), V::splat(everywhere));
                 let mut class = 0;
                 while class < classes {
                     let lanes = V::LANES.min(classes - class);
-                    let at = gradient.as_mut_ptr().add(class);
+                    let at = slopes.as_mut_ptr().add(class);
                     let softmax = V::load_partial(at, lanes).mul(share);
-                    softmax.sub(everywhere).mul(scale).store_partial(at, lanes);
+                    softmax.sub(everywhere).store_partial(at, lanes);
                     class += V::LANES;
                 }
             }
-            gradient[label] -= (1.0 - self.smoothing) * weight;
+            slopes[label] -= 1.0 - self.smoothing;
         }
     }
 }

@@ -220,6 +220,31 @@ fn dense(tensor: &FlexTensor) -> FlexTensor {
     tensor.to_contiguous()
 }
 
+/// What [`consume`] does with tensors, as it travels through Burn's dispatch.
+pub(super) struct Work(Box<dyn FnOnce(Vec<FlexTensor>) -> Vec<FlexTensor>>);
+
+/// Backends whose tensors can be handed over for good.
+#[backend_extension(Flex)]
+pub(super) trait Consume: Backend {
+    /// What `work` makes of `operands`.
+    fn consume(#[extension_type] operands: Operands<Self>, work: Work) -> Vec<FloatTensor<Self>>;
+}
+
+impl Consume for Flex {
+    fn consume(operands: Operands<Self>, work: Work) -> Vec<FlexTensor> {
+        (work.0)(operands.into_list())
+    }
+}
+
+/// What `work` makes of tensors of the CPU device without autodiff. It gets the tensors themselves, so that it may write into the
+/// memory of those that nobody else holds.
+pub(super) fn consume(
+    operands: Vec<DispatchTensor>,
+    work: impl FnOnce(Vec<FlexTensor>) -> Vec<FlexTensor> + 'static,
+) -> Vec<DispatchTensor> {
+    <Dispatch as Consume>::consume(Operands::of(operands), Work(Box::new(work)))
+}
+
 /// Runs `operation` on tensors of the CPU device.
 pub(super) fn run(operands: Vec<DispatchTensor>, operation: impl Operation) -> Vec<DispatchTensor> {
     <Dispatch as Kernels>::operate(Operands::of(operands), AnyOperation(Arc::new(operation)))

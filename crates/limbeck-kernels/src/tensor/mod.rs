@@ -10,19 +10,23 @@ mod convolution;
 mod elementwise;
 mod frozen;
 mod linear;
+mod loss;
 mod norm;
 mod pool;
 mod shortcut;
+mod update;
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device, Tensor};
 
 pub use convolution::{Convolution, convolution};
 pub use elementwise::{add, apply, channel_shuffle, to_channels_first, to_channels_last};
 pub use frozen::{EvaluatedNorm, FrozenConvolution};
 pub use linear::linear;
+pub use loss::{cross_entropy, log_softmax, soft_targets};
 pub use norm::{Affine, BatchNorm, Before, Normalized, batch_norm, scale_and_shift};
 pub use pool::{Reduction, Window, global_average_pool, pool};
 pub use shortcut::{Shortcut, Shortcuts};
+pub use update::{Moments, adam, sgd, sum_of_squares};
 
 use crate::processor;
 
@@ -31,4 +35,10 @@ use crate::processor;
 #[must_use]
 pub fn supports(device: &Device) -> bool {
     !processor::switched_off() && device.clone().inner() == Device::flex()
+}
+
+/// Whether `tensor` can be given to the kernels: 32-bit floats on a device that [`supports`] says yes to.
+#[must_use]
+pub fn accepts<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.dtype() == DType::F32 && supports(&tensor.device())
 }

@@ -13,6 +13,25 @@ pub(super) fn values(tensor: &FlexTensor) -> &[f32] {
         .expect("operations get dense tensors of 32-bit floats")
 }
 
+/// `tensor` in dense memory that no other tensor shows: its own where that is so, else a copy.
+pub(super) fn unshared(tensor: FlexTensor) -> FlexTensor {
+    let dense = tensor.to_contiguous();
+    drop(tensor);
+    if dense.is_unique() {
+        return dense;
+    }
+    filled(dense.layout().shape(), |to| {
+        to.copy_from_slice(values(&dense));
+    })
+}
+
+/// The values of an [`unshared`] tensor, to be changed.
+pub(super) fn values_mut(tensor: &mut FlexTensor) -> &mut [f32] {
+    tensor
+        .try_storage_mut()
+        .expect("the memory was made sure to be the tensor's own")
+}
+
 /// The sizes of a tensor of rank `D`.
 pub(super) fn sizes<const D: usize>(tensor: &FlexTensor) -> [usize; D] {
     let shape: &[usize] = tensor.layout().shape();

@@ -13,9 +13,10 @@
 //! Source: label smoothing from Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7.
 
 use burn::tensor::Tensor;
+use limbeck_kernels::tensor as kernels;
 use serde::{Deserialize, Serialize};
 
-use super::types::{Labels, Logits, Temperature, shape};
+use super::types::{Labels, Logits, Temperature, log_softmax_by_operations, shape};
 use crate::recipe::Value;
 use crate::{Error, Result};
 
@@ -96,14 +97,28 @@ pub fn cross_entropy(
             labels.classes(),
         ));
     }
-    let log_probs = student.log_probabilities(Temperature::ONE).tensor().clone();
+    if kernels::accepts(student.tensor()) {
+        Ok(by_kernel(student, labels, smoothing))
+    } else {
+        Ok(by_operations(student, labels, smoothing))
+    }
+}
+
+fn by_kernel(student: &Logits, labels: &Labels, smoothing: LabelSmoothing) -> Tensor<1> {
+    let (scores, labels) = (student.tensor().clone(), labels.tensor().clone());
+    kernels::cross_entropy(smoothing.get() as f32, scores, labels)
+}
+
+fn by_operations(student: &Logits, labels: &Labels, smoothing: LabelSmoothing) -> Tensor<1> {
+    let rows = labels.len();
+    let log_probs = log_softmax_by_operations(student.tensor().clone(), Temperature::ONE);
     let indices = labels.tensor().clone().reshape([rows, 1]);
     let of_label = log_probs.clone().gather(1, indices).reshape([rows]).neg();
     if smoothing.get() == 0.0 {
-        return Ok(of_label);
+        return of_label;
     }
     let of_all = log_probs.mean_dim(1).reshape([rows]).neg();
-    Ok(of_label.mul_scalar(1.0 - smoothing.get()) + of_all.mul_scalar(smoothing.get()))
+    of_label.mul_scalar(1.0 - smoothing.get()) + of_all.mul_scalar(smoothing.get())
 }
 
 #[cfg(test)]
@@ -113,6 +128,7 @@ mod tests {
     use super::*;
     use crate::loss::testing::{self, Precision};
     use burn::tensor::Device;
+    use proptest::prelude::*;
 
     fn rows(logits: &[f64], labels: &[u32], classes: usize, smoothing: f64) -> Vec<f64> {
         let device = Device::default();
@@ -210,5 +226,65 @@ mod tests {
             "cross entropy, labels: expected 3 classes as the student's logits, got 4"
         );
         assert!(LabelSmoothing::new(1.0).is_err() && LabelSmoothing::new(f64::NAN).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn kernel_and_operations_agree(
+            batch in 1usize..9,
+            classes in prop_oneof![1usize..40, 90usize..120],
+            smoothing in prop::sample::select(vec![0.0, 0.1, 0.9]),
+            scale in prop::sample::select(vec![1.0, 20.0]),
+            seed in 0u64..1 << 40,
+        ) {
+            let smoothing = LabelSmoothing::new(smoothing).unwrap();
+            let values = testing::noise(batch * classes, scale, seed);
+            let labels: Vec<u32> = testing::noise(batch, 0.5, seed + 1)
+                .iter()
+                .map(|place| ((place + 0.5) * classes as f64) as u32)
+                .collect();
+            let weights = testing::noise(batch, 1.0, seed + 2);
+            let device = Device::default().autodiff();
+            let labels = Labels::new(&labels, classes, &device).unwrap();
+            let weights = testing::tensor(&weights, batch, Precision::Single, &device);
+            let differentiate = |path: fn(&Logits, &Labels, LabelSmoothing) -> Tensor<1>| {
+                let leaf = testing::tensor(&values, classes, Precision::Single, &device);
+                let leaf = leaf.require_grad();
+                let rows = path(&Logits::new(leaf.clone()).unwrap(), &labels, smoothing);
+                let gradients = (rows.clone() * weights.clone().reshape([batch])).sum().backward();
+                (testing::values(&rows), testing::matrix_values(&leaf.grad(&gradients).unwrap()))
+            };
+            let (fast, slow) = (differentiate(by_kernel), differentiate(by_operations));
+            testing::assert_close(&fast.0, &slow.0, 1e-5 * scale);
+            testing::assert_close(&fast.1, &slow.1, 1e-6);
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_is_the_same_on_both_paths() {
+        let device = Device::default();
+        for (at, odd) in [
+            (0, f64::NAN),
+            (1, f64::NAN),
+            (1, f64::NEG_INFINITY),
+            (2, f64::INFINITY),
+        ] {
+            let mut values = [0.5, 1.0, -1.0];
+            values[at] = odd;
+            let student = testing::logits(&values, 3, Precision::Single, &device);
+            let labels = Labels::new(&[1], 3, &device).unwrap();
+            for smoothing in [0.0, 0.1] {
+                let smoothing = LabelSmoothing::new(smoothing).unwrap();
+                let fast = testing::values(&by_kernel(&student, &labels, smoothing))[0];
+                let slow = testing::values(&by_operations(&student, &labels, smoothing))[0];
+                assert!(
+                    fast == slow || fast.is_nan() && slow.is_nan(),
+                    "{fast}, not {slow}"
+                );
+                assert!(!fast.is_finite());
+            }
+        }
     }
 }

@@ -18,8 +18,10 @@
 //! Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", section 2.
 
 use burn::tensor::Tensor;
+use limbeck_kernels::loss::SoftTarget;
+use limbeck_kernels::tensor as kernels;
 
-use super::types::{LogProbs, Logits, same_dims};
+use super::types::{LogProbs, Logits, log_softmax_by_operations, same_dims};
 use crate::Result;
 
 /// T^2 times the Kullback-Leibler divergence of the student from the teacher, `[batch]`; see the [module](self).
@@ -27,13 +29,7 @@ use crate::Result;
 /// # Errors
 /// If the shapes differ.
 pub fn divergence(student: &Logits, teacher: &LogProbs) -> Result<Tensor<1>> {
-    same_dims("soft targets", student.dims(), teacher.dims())?;
-    let target = teacher.clone().detach();
-    let log_q = student
-        .log_probabilities(target.temperature())
-        .tensor()
-        .clone();
-    Ok(expectation(&target, target.tensor().clone() - log_q))
+    rows(SoftTarget::Divergence, student, teacher)
 }
 
 /// T^2 times the cross entropy of the student under the teacher's distribution, `[batch]`; see the [module](self).
@@ -41,25 +37,38 @@ pub fn divergence(student: &Logits, teacher: &LogProbs) -> Result<Tensor<1>> {
 /// # Errors
 /// If the shapes differ.
 pub fn cross_entropy(student: &Logits, teacher: &LogProbs) -> Result<Tensor<1>> {
-    same_dims("soft targets", student.dims(), teacher.dims())?;
-    let target = teacher.clone().detach();
-    let log_q = student
-        .log_probabilities(target.temperature())
-        .tensor()
-        .clone();
-    Ok(expectation(&target, log_q.neg()))
+    rows(SoftTarget::CrossEntropy, student, teacher)
 }
 
-/// `T^2 sum_c p_c value_c`, where a class of probability 0 counts as 0 even if its value is infinite.
-fn expectation(target: &LogProbs, value: Tensor<2>) -> Tensor<1> {
+fn rows(form: SoftTarget, student: &Logits, teacher: &LogProbs) -> Result<Tensor<1>> {
+    same_dims("soft targets", student.dims(), teacher.dims())?;
+    let rows = if kernels::accepts(student.tensor()) && kernels::accepts(teacher.tensor()) {
+        by_kernel(form, student, teacher)
+    } else {
+        by_operations(form, student, teacher)
+    };
+    Ok(rows.mul_scalar(teacher.temperature().squared()))
+}
+
+fn by_kernel(form: SoftTarget, student: &Logits, teacher: &LogProbs) -> Tensor<1> {
+    let temperature = teacher.temperature().get() as f32;
+    let [student, target] = [student.tensor(), teacher.tensor()].map(Tensor::clone);
+    kernels::soft_targets(form, temperature, student, target)
+}
+
+fn by_operations(form: SoftTarget, student: &Logits, teacher: &LogProbs) -> Tensor<1> {
+    let target = teacher.clone().detach();
+    let log_q = log_softmax_by_operations(student.tensor().clone(), target.temperature());
+    let value = match form {
+        SoftTarget::Divergence => target.tensor().clone() - log_q,
+        SoftTarget::CrossEntropy => log_q.neg(),
+    };
     let p = target.exp().tensor().clone();
+    // A class of probability 0 counts as 0 even if its value is infinite.
     let impossible = p.clone().equal_elem(0.0);
     let [rows, _] = p.dims();
     let terms = (p * value).mask_fill(impossible, 0.0);
-    terms
-        .sum_dim(1)
-        .reshape([rows])
-        .mul_scalar(target.temperature().squared())
+    terms.sum_dim(1).reshape([rows])
 }
 
 #[cfg(test)]
@@ -70,6 +79,7 @@ mod tests {
     use crate::loss::testing::{self, Precision};
     use crate::loss::{LabelSmoothing, Labels, Temperature, cross_entropy as label_cross_entropy};
     use burn::tensor::Device;
+    use proptest::prelude::*;
 
     fn soften(teacher: &[f64], classes: usize, temperature: f64, like: &Logits) -> LogProbs {
         let precision = Precision::of(like);
@@ -78,7 +88,7 @@ mod tests {
             .log_probabilities(Temperature::new(temperature).unwrap())
     }
 
-    fn rows(student: &[f64], teacher: &[f64], classes: usize, temperature: f64) -> Vec<f64> {
+    fn divergences(student: &[f64], teacher: &[f64], classes: usize, temperature: f64) -> Vec<f64> {
         let student = testing::logits(student, classes, Precision::Single, &Device::default());
         let target = soften(teacher, classes, temperature, &student);
         testing::values(&divergence(&student, &target).unwrap())
@@ -90,7 +100,7 @@ mod tests {
         // At T = 2 the teacher is (3/4, 1/4) and the student (1/2, 1/2).
         let kl = 0.75 * 1.5_f64.ln() + 0.25 * 0.5_f64.ln();
         testing::assert_close(
-            &rows(&[0.0, 0.0], &[2.0 * ln3, 0.0], 2, 2.0),
+            &divergences(&[0.0, 0.0], &[2.0 * ln3, 0.0], 2, 2.0),
             &[4.0 * kl],
             1e-6,
         );
@@ -224,11 +234,11 @@ mod tests {
     #[test]
     fn invariances() {
         let (student, teacher) = (testing::noise(12, 4.0, 7), testing::noise(12, 4.0, 8));
-        let plain = rows(&student, &teacher, 4, 3.0);
+        let plain = divergences(&student, &teacher, 4, 3.0);
         let shift = |values: &[f64], by: f64| values.iter().map(|v| v + by).collect::<Vec<_>>();
         testing::assert_close(
             &plain,
-            &rows(&shift(&student, 1000.0), &shift(&teacher, -500.0), 4, 3.0),
+            &divergences(&shift(&student, 1000.0), &shift(&teacher, -500.0), 4, 3.0),
             2e-3,
         );
         let reverse = |values: &[f64]| -> Vec<f64> {
@@ -239,11 +249,11 @@ mod tests {
         };
         testing::assert_close(
             &plain,
-            &rows(&reverse(&student), &reverse(&teacher), 4, 3.0),
+            &divergences(&reverse(&student), &reverse(&teacher), 4, 3.0),
             1e-5,
         );
         let roll = |values: &[f64]| [&values[4..], &values[..4]].concat();
-        let rolled = rows(&roll(&student), &roll(&teacher), 4, 3.0);
+        let rolled = divergences(&roll(&student), &roll(&teacher), 4, 3.0);
         testing::assert_close(&plain, &[rolled[2], rolled[0], rolled[1]], 1e-6);
     }
 
@@ -305,5 +315,62 @@ mod tests {
             "soft targets, teacher: expected [2, 3] as the student's logits, got [2, 4]"
         );
         assert!(cross_entropy(&student, &target).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn kernel_and_operations_agree(
+            batch in 1usize..9,
+            classes in prop_oneof![1usize..40, 90usize..120],
+            temperature in prop::sample::select(vec![0.5, 1.0, 4.0, 20.0]),
+            masked: bool,
+            entropy: bool,
+            seed in 0u64..1 << 40,
+        ) {
+            let form = if entropy { SoftTarget::CrossEntropy } else { SoftTarget::Divergence };
+            let mut student = testing::noise(batch * classes, 8.0, seed);
+            let mut teacher = testing::noise(batch * classes, 8.0, seed + 1);
+            let weights = testing::noise(batch, 1.0, seed + 2);
+            // Classes that neither knows of, but never all.
+            for index in (0..batch * classes).filter(|index| masked && index % classes % 3 == 1) {
+                student[index] = f64::NEG_INFINITY;
+                teacher[index] = f64::NEG_INFINITY;
+            }
+            let device = Device::default().autodiff();
+            let weights = testing::tensor(&weights, batch, Precision::Single, &device);
+            let differentiate = |path: fn(SoftTarget, &Logits, &LogProbs) -> Tensor<1>| {
+                let leaf = testing::tensor(&student, classes, Precision::Single, &device);
+                let leaf = leaf.require_grad();
+                let logits = Logits::new(leaf.clone()).unwrap();
+                let target = soften(&teacher, classes, temperature, &logits);
+                let rows = path(form, &logits, &target);
+                let gradients = (rows.clone() * weights.clone().reshape([batch])).sum().backward();
+                (testing::values(&rows), testing::matrix_values(&leaf.grad(&gradients).unwrap()))
+            };
+            let (fast, slow) = (differentiate(by_kernel), differentiate(by_operations));
+            testing::assert_close(&fast.0, &slow.0, 1e-5);
+            let largest = slow.1.iter().fold(0.0_f64, |most, slope| most.max(slope.abs()));
+            testing::assert_close(&fast.1, &slow.1, 1e-4 * largest + 1e-7);
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_surfaces_on_both_paths() {
+        let device = Device::default();
+        let plain = [0.5, 1.0, -1.0];
+        for at in 0..3 {
+            let mut odd = plain;
+            odd[at] = f64::NAN;
+            for (student, teacher) in [(odd, plain), (plain, odd)] {
+                let student = testing::logits(&student, 3, Precision::Single, &device);
+                let target = soften(&teacher, 3, 2.0, &student);
+                for path in [by_kernel, by_operations] {
+                    let rows = path(SoftTarget::Divergence, &student, &target);
+                    assert!(testing::values(&rows)[0].is_nan());
+                }
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use limbeck_graph::Feature;
+use limbeck_kernels::tensor as kernels;
 use serde::{Deserialize, Serialize};
 
 use crate::recipe::Value;
@@ -112,10 +113,14 @@ impl Logits {
     /// `log softmax(z / T)`, stable for logits of any finite size: the row's maximum is taken off before the
     /// division, so a common shift costs no precision.
     pub fn log_probabilities(&self, temperature: Temperature) -> LogProbs {
-        let largest = self.0.clone().detach().max_dim(1);
-        let scaled = (self.0.clone() - largest).div_scalar(temperature.get());
+        let scores = self.0.clone();
+        let values = if kernels::accepts(&scores) {
+            kernels::log_softmax(temperature.get() as f32, scores)
+        } else {
+            log_softmax_by_operations(scores, temperature)
+        };
         LogProbs {
-            values: log_softmax(scaled, 1),
+            values,
             temperature,
         }
     }
@@ -124,6 +129,12 @@ impl Logits {
     pub fn probabilities(&self, temperature: Temperature) -> Probs {
         self.log_probabilities(temperature).exp()
     }
+}
+
+/// `log softmax(scores / T)` by Burn's operations.
+pub(super) fn log_softmax_by_operations(scores: Tensor<2>, temperature: Temperature) -> Tensor<2> {
+    let largest = scores.clone().detach().max_dim(1);
+    log_softmax((scores - largest).div_scalar(temperature.get()), 1)
 }
 
 impl TryFrom<Feature> for Logits {
@@ -370,6 +381,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
     use super::*;
+    use crate::loss::testing::{self, Precision};
 
     #[test]
     fn temperature_rejects_what_cannot_divide() {
@@ -394,6 +406,35 @@ mod tests {
         let values = softened.tensor().to_data().try_to_vec::<f32>().unwrap();
         assert!((values[0] - 1.0 / 3.0).abs() < 1e-6 && (values[1] - 2.0 / 3.0).abs() < 1e-6);
         assert_eq!(softened.temperature().get(), 2.0);
+    }
+
+    #[test]
+    fn kernel_and_operations_agree() {
+        let device = Device::default().autodiff();
+        for (case, (classes, temperature)) in
+            (1..).zip([(1, 1.0), (10, 4.0), (37, 0.5), (1003, 20.0)])
+        {
+            let temperature = Temperature::new(temperature).unwrap();
+            let values = testing::noise(5 * classes, 8.0, case);
+            let slopes = testing::noise(5 * classes, 1.0, case + 10);
+            let single = Precision::Single;
+            let slopes = testing::tensor(&slopes, classes, single, &device);
+            let differentiate = |log_softmax: &dyn Fn(Tensor<2>) -> Tensor<2>| {
+                let leaf = testing::tensor(&values, classes, single, &device).require_grad();
+                let result = log_softmax(leaf.clone());
+                let gradients = (result.clone() * slopes.clone()).sum().backward();
+                let gradient = leaf.grad(&gradients).unwrap();
+                (
+                    testing::matrix_values(&result),
+                    testing::matrix_values(&gradient),
+                )
+            };
+            let fast =
+                differentiate(&|scores| kernels::log_softmax(temperature.get() as f32, scores));
+            let slow = differentiate(&|scores| log_softmax_by_operations(scores, temperature));
+            testing::assert_close(&fast.0, &slow.0, 1e-5);
+            testing::assert_close(&fast.1, &slow.1, 1e-5);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::btree_map::Entry;
 
 use burn::tensor::{Device, Tensor};
 use limbeck_graph::{Feature, each_rank};
+use limbeck_kernels::tensor as kernels;
 
 use super::parameters::Named;
 use super::settings::Clip;
@@ -69,9 +70,17 @@ pub(super) fn squared_norm<'a>(
 ) -> Tensor<1> {
     features
         .into_iter()
-        .map(|feature| each_rank!(feature.clone(), tensor => tensor.square().sum()))
+        .map(|feature| each_rank!(feature.clone(), tensor => sum_of_squares(tensor)))
         .reduce(|sum, square| sum + square)
         .unwrap_or_else(|| Tensor::zeros([1], device))
+}
+
+fn sum_of_squares<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+    if kernels::accepts(&tensor) {
+        kernels::sum_of_squares(tensor)
+    } else {
+        tensor.square().sum()
+    }
 }
 
 /// `gradients` within the limit; `norm` is their common L2 norm.

@@ -54,7 +54,7 @@ macro_rules! follow_path {
 pub(super) use follow_path;
 
 /// A tensor of generic rank as a [`Feature`]; `None` above rank 6.
-fn to_feature<const D: usize>(tensor: Tensor<D>) -> Option<Feature> {
+pub(super) fn to_feature<const D: usize>(tensor: Tensor<D>) -> Option<Feature> {
     let dims = tensor.dims();
     macro_rules! ranks {
         ($($rank:literal $variant:ident),*) => {
@@ -72,7 +72,7 @@ fn to_feature<const D: usize>(tensor: Tensor<D>) -> Option<Feature> {
 }
 
 /// The tensor inside `feature` at generic rank; `None` if the rank is another.
-fn from_feature<const D: usize>(feature: Feature) -> Option<Tensor<D>> {
+pub(super) fn from_feature<const D: usize>(feature: Feature) -> Option<Tensor<D>> {
     let shape = <[usize; D]>::try_from(feature.shape()).ok()?;
     Some(each_rank!(feature, tensor => tensor.reshape(shape)))
 }

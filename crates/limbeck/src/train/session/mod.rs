@@ -352,7 +352,7 @@ impl<'a> Session<'a> {
         let checkpoint = Checkpoint {
             state: self.state.clone(),
             student: parameters::weights(student)?,
-            optimizer: self.optimizer.save(student)?,
+            optimizer: self.optimizer.save()?,
             average: self.average.as_ref().map(Average::weights).transpose()?,
             best: self.best.clone(),
         };
