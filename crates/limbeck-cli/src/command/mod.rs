@@ -29,13 +29,26 @@ use crate::arguments::{Global, parse_shape};
 use crate::failure::INTERRUPTED;
 
 /// Sets the threads of the CPU device and says how many there are.
+///
+/// This thread is one of them: work that it hands out it begins itself, instead of waking another thread and waiting, which costs
+/// more than a small operation takes. With a single thread it stays apart, since it waits for data that is read with these threads too.
 fn threads(global: &Global) -> Result<usize> {
-    if let Some(threads) = global.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(usize::from(threads))
-            .build_global()
-            .map_err(|error| Error::Device(format!("cannot start {threads} threads: {error}")))?;
-    }
+    let count = match global.threads {
+        Some(threads) => usize::from(threads),
+        None => std::env::var("RAYON_NUM_THREADS")
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .filter(|&count| count > 0)
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(count);
+    let pool = if count > 1 {
+        pool.use_current_thread()
+    } else {
+        pool
+    };
+    pool.build_global()
+        .map_err(|error| Error::Device(format!("cannot start {count} threads: {error}")))?;
     Ok(rayon::current_num_threads())
 }
 

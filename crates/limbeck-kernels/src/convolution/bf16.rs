@@ -47,7 +47,7 @@ mod kernels {
         _mm512_dpbf16_ps, _mm512_loadu_ps,
     };
 
-    use super::super::family::Arithmetic;
+    use super::super::family::{AVX512, Arithmetic};
     use super::super::unit::run;
     use super::{Inputs, Plan, Unit, pair};
 
@@ -122,7 +122,9 @@ mod kernels {
         target: *mut f32,
     ) {
         // SAFETY: the caller's promise.
-        unsafe { run::<__m512, Pairs, 8, 16>(plan, inputs, unit, sums, target) }
+        unsafe { run::<__m512, Pairs, { AVX512.narrow }, { AVX512.wide }>(
+                plan, inputs, unit, sums, target,
+            ); }
     }
 }
 

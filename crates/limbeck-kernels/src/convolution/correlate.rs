@@ -8,8 +8,8 @@ use super::family::Family;
 use super::layout::Layout;
 use super::panels::{Lanes, Panels, lane_groups, padded_channels};
 use super::scratch::Shared;
-use super::unit::{Inputs, Unit};
-use super::window::{Band, bands, equal_parts};
+use super::unit::{Inputs, Tiling, Unit};
+use super::window::{Band, Offsets, bands, equal_parts};
 use crate::Activation;
 
 /// Floats of the scratch that holds a chunk's source: 192 KiB of the second-level cache.
@@ -39,6 +39,7 @@ pub(super) struct Plan {
     pub(super) layout: Layout,
     pub(super) groups: Vec<Lanes>,
     bands: Vec<Band>,
+    tilings: Vec<Tiling>,
     /// Parts that the groups are cut into.
     parts: usize,
     family: Family,
@@ -63,7 +64,10 @@ impl Plan {
             .div_ceil(bands.len().max(1))
             .min(lanes.div_ceil(64))
             .min(groups.len());
+        let tilings = Offsets::of_bands(&of, &bands, layout.plane);
+        let tilings = tilings.into_iter().map(|offsets| Tiling::new(offsets, family.tile()));
         Self {
+            tilings: tilings.collect(),
             of,
             layout,
             groups,
@@ -126,8 +130,13 @@ impl Plan {
             let range = equal_parts(self.groups.len(), self.parts)
                 .nth(part)
                 .unwrap_or_default();
+            let band_of_unit = &self.bands[band];
+            let mut tilings = self.tilings.iter();
             let unit = Unit {
-                band: &self.bands[band],
+                band: band_of_unit,
+                tiling: tilings
+                    .find(|tiling| tiling.offsets.fit(band_of_unit))
+                    .unwrap_or_else(|| unreachable!("there is a tiling for every band")),
                 groups: &self.groups[range],
             };
             // SAFETY: units write target pixels and channels, and sums, of their own; the family

@@ -56,6 +56,25 @@ impl<V: Vector> Arithmetic<V> for Single {
     }
 }
 
+/// Pixels of the tiles of a family.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tile {
+    /// Of tiles of two vectors, and of ones whose pixels don't follow each other.
+    pub(super) narrow: usize,
+    /// Of tiles of one vector.
+    pub(super) wide: usize,
+}
+
+const PORTABLE: Tile = Tile { narrow: 4, wide: 4 };
+const AVX2: Tile = Tile {
+    narrow: 6,
+    wide: 12,
+};
+pub(super) const AVX512: Tile = Tile {
+    narrow: 8,
+    wide: 16,
+};
+
 /// Instructions and precision of a correlation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
@@ -92,6 +111,15 @@ impl Family {
         }
     }
 
+    /// Most pixels of a tile of two vectors and of one: as many as the registers hold.
+    pub(super) fn tile(self) -> Tile {
+        match self {
+            Self::Single(Processor::Portable) => PORTABLE,
+            Self::Single(Processor::Avx2) => AVX2,
+            Self::Single(Processor::Avx512) | Self::Brain => AVX512,
+        }
+    }
+
     /// Whether the kernels take the source's elements as they are.
     pub(super) fn reads_in_place(self) -> bool {
         matches!(self, Self::Single(_))
@@ -119,7 +147,11 @@ impl Family {
                 Self::Single(Processor::Avx512) => run_avx512(plan, inputs, unit, sums, target),
                 #[cfg(target_arch = "x86_64")]
                 Self::Brain => bf16::run_bf16(plan, inputs, unit, sums, target),
-                _ => run::<[f32; 8], Single, 4, 4>(plan, inputs, unit, sums, target),
+                _ => {
+                    run::<[f32; 8], Single, { PORTABLE.narrow }, { PORTABLE.wide }>(
+                        plan, inputs, unit, sums, target,
+                    );
+                }
             }
         }
     }
@@ -135,7 +167,9 @@ unsafe fn run_avx512(
     target: *mut f32,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { run::<std::arch::x86_64::__m512, Single, 8, 16>(plan, inputs, unit, sums, target) }
+    unsafe { run::<std::arch::x86_64::__m512, Single, { AVX512.narrow }, { AVX512.wide }>(
+            plan, inputs, unit, sums, target,
+        ); }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -148,5 +182,7 @@ unsafe fn run_avx2(
     target: *mut f32,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { run::<std::arch::x86_64::__m256, Single, 6, 12>(plan, inputs, unit, sums, target) }
+    unsafe { run::<std::arch::x86_64::__m256, Single, { AVX2.narrow }, { AVX2.wide }>(
+            plan, inputs, unit, sums, target,
+        ); }
 }

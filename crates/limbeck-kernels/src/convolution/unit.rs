@@ -1,11 +1,11 @@
 //! What one thread computes in one go: a band of target pixels for some of the target channels.
 
 use super::correlate::Plan;
-use super::family::Arithmetic;
+use super::family::{Arithmetic, Tile};
 use super::panels::Lanes;
 use super::scratch::{Ahead, Scratch};
 use super::tile::{Consecutive, Finish, Scattered, Work, tile};
-use super::window::{Band, Window};
+use super::window::{Band, Offsets, Window};
 use crate::vector::Vector;
 
 /// What all units of a call read.
@@ -25,7 +25,27 @@ unsafe impl Sync for Inputs<'_> {}
 /// What one thread computes in one go.
 pub(super) struct Unit<'a> {
     pub(super) band: &'a Band,
+    pub(super) tiling: &'a Tiling,
     pub(super) groups: &'a [Lanes],
+}
+
+/// How the pixels of bands of one size are cut into tiles.
+pub(super) struct Tiling {
+    pub(super) offsets: Offsets,
+    /// For tiles of two vectors.
+    narrow: Vec<Cut>,
+    /// For tiles of one.
+    wide: Vec<Cut>,
+}
+
+impl Tiling {
+    pub(super) fn new(offsets: Offsets, tile: Tile) -> Self {
+        Self {
+            narrow: cut(&offsets.sources, tile.narrow, tile.narrow),
+            wide: cut(&offsets.sources, tile.wide, tile.narrow),
+            offsets,
+        }
+    }
 }
 
 /// A tile's first pixel, its number of pixels, and whether they are consecutive.
@@ -46,10 +66,13 @@ pub(super) unsafe fn run<V: Vector, M: Arithmetic<V>, const P: usize, const WIDE
 ) {
     let Plan { of, layout, .. } = plan;
     let window = Window::new(of, unit.band, layout.plane);
-    let (sources, targets) = window.pixel_offsets();
+    let Tiling {
+        offsets: Offsets { sources, targets, .. },
+        narrow,
+        wide,
+    } = unit.tiling;
+    let (first_source, first_target) = window.first_pixel();
     let mut scratch = Scratch::new(window.scratch_length(layout.widest_chunk()));
-    let narrow = cut(&sources, P, P);
-    let wide = cut(&sources, WIDE, P);
     let mut runs = Vec::new();
     let single = unit
         .groups
@@ -69,7 +92,10 @@ pub(super) unsafe fn run<V: Vector, M: Arithmetic<V>, const P: usize, const WIDE
             window.gather::<V, M>(chunk, inputs.source.as_ptr(), scratch.as_mut_ptr());
             match layout.plane {
                 Some(_) => scratch.as_ptr(),
-                None => inputs.source.as_ptr().add(chunk.channels.start),
+                None => inputs
+                    .source
+                    .as_ptr()
+                    .add(first_source + chunk.channels.start),
             }
         };
         runs.clear();
@@ -91,12 +117,14 @@ pub(super) unsafe fn run<V: Vector, M: Arithmetic<V>, const P: usize, const WIDE
                 runs: &runs,
                 panel: inputs.panels.wrapping_add(steps),
                 channels: lanes.channels,
-                target: target.wrapping_add(lanes.first),
+                target: target.wrapping_add(first_target + lanes.first),
                 finish: Finish {
                     continues: number > 0 || inputs.accumulates,
                     last: number + 1 == layout.chunks.len(),
                     bias: channel(inputs.bias),
-                    residual: channel(inputs.residual),
+                    residual: inputs.residual.map_or(std::ptr::null(), |residual| {
+                        residual.as_ptr().wrapping_add(first_target + lanes.first)
+                    }),
                     bounds: inputs.bounds,
                     shift: channel(inputs.shift),
                     sum: sums.wrapping_add(lanes.first),
@@ -106,9 +134,9 @@ pub(super) unsafe fn run<V: Vector, M: Arithmetic<V>, const P: usize, const WIDE
             // SAFETY: offsets come from the window that the scratch was gathered for.
             unsafe {
                 if lanes.vectors == 1 {
-                    tiles::<V, M, P, WIDE, 1>(&work, base, &sources, &targets, &wide, &mut ahead);
+                    tiles::<V, M, P, WIDE, 1>(&work, base, sources, targets, wide, &mut ahead);
                 } else {
-                    tiles::<V, M, P, P, 2>(&work, base, &sources, &targets, &narrow, &mut ahead);
+                    tiles::<V, M, P, P, 2>(&work, base, sources, targets, narrow, &mut ahead);
                 }
             }
         }

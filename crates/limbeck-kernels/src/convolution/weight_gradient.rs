@@ -14,7 +14,7 @@ use super::family::Single;
 use super::layout::Layout;
 use super::panels::{Lanes, lane_groups, padded_channels, scatter_panels};
 use super::scratch::{Ahead, Scratch, Shared};
-use super::window::{Band, Window, bands, equal_parts};
+use super::window::{Band, Offsets, Window, bands, equal_parts};
 use crate::Processor;
 use crate::vector::Vector;
 
@@ -38,6 +38,7 @@ struct Job<'a> {
     layout: &'a Layout,
     groups: &'a [Lanes],
     bands: &'a [Band],
+    offsets: &'a [Offsets],
     input: &'a [f32],
     grad_output: &'a [f32],
     with_bias: bool,
@@ -83,6 +84,7 @@ pub(super) fn run(
         layout: &layout,
         groups: &groups,
         bands: &bands,
+        offsets: &Offsets::of_bands(of, &bands, layout.plane),
         input,
         grad_output,
         with_bias: grad_bias.is_some(),
@@ -193,8 +195,16 @@ unsafe fn accumulate<V: Vector, const M: usize, const WIDE: usize>(
         }
     }
     for number in bands {
-        let window = Window::new(of, &job.bands[number], layout.plane);
-        let (sources, targets) = window.pixel_offsets();
+        let band = &job.bands[number];
+        let window = Window::new(of, band, layout.plane);
+        let Some(Offsets {
+            sources, targets, ..
+        }) = job.offsets.iter().find(|offsets| offsets.fit(band))
+        else {
+            unreachable!("there are offsets for every band")
+        };
+        let (first_source, first_target) = window.first_pixel();
+        let output = job.grad_output.as_ptr().wrapping_add(first_target);
         let mut scratch = Scratch::new(window.scratch_length(layout.widest_chunk()));
         let mut gradients = Scratch::new(targets.len() * 2 * V::LANES);
         let runs: usize = layout.chunks.iter().map(|chunk| chunk.runs.len()).sum();
@@ -202,7 +212,8 @@ unsafe fn accumulate<V: Vector, const M: usize, const WIDE: usize>(
         let following = window.following();
         let next = job.input.as_ptr().wrapping_add(following.start);
         let mut next_input = Ahead::new(next, following.len(), tiles);
-        let (from, to) = (targets[0], targets[targets.len() - 1] + of.target.column);
+        let from = first_target;
+        let to = from + targets[targets.len() - 1] + of.target.column;
         let next = job.grad_output.as_ptr().wrapping_add(to);
         let length = (to - from).min(job.grad_output.len().saturating_sub(to));
         let mut next_gradients = Ahead::new(next, length, tiles);
@@ -213,10 +224,13 @@ unsafe fn accumulate<V: Vector, const M: usize, const WIDE: usize>(
                 window.gather::<V, Single>(chunk, job.input.as_ptr(), scratch.as_mut_ptr());
                 let base = match layout.plane {
                     Some(_) => scratch.as_ptr(),
-                    None => job.input.as_ptr().add(chunk.channels.start),
+                    None => job
+                        .input
+                        .as_ptr()
+                        .add(first_source + chunk.channels.start),
                 };
                 for lanes in groups {
-                    let panel = panel::<V>(job, lanes, &targets, &mut gradients);
+                    let panel = panel::<V>(of, output, lanes, targets, &mut gradients);
                     if index == 0 && job.with_bias {
                         let row = number * padded_channels(job.groups) + lanes.first;
                         sum_rows::<V>(panel, targets.len(), lanes, bias.add(row));
@@ -247,15 +261,15 @@ unsafe fn accumulate<V: Vector, const M: usize, const WIDE: usize>(
 /// order, otherwise copied to `memory`.
 #[inline(always)]
 unsafe fn panel<V: Vector>(
-    job: &Job<'_>,
+    of: &Correlation,
+    output: *const f32,
     lanes: &Lanes,
     targets: &[usize],
     memory: &mut Scratch,
 ) -> *const f32 {
-    let source = job.grad_output.as_ptr().wrapping_add(lanes.first);
-    let first = source.wrapping_add(targets[0]);
-    if job.of.target.column == lanes.count && first.addr().is_multiple_of(V::LANES * 4) {
-        return first;
+    let source = output.wrapping_add(lanes.first);
+    if of.target.column == lanes.count && source.addr().is_multiple_of(V::LANES * 4) {
+        return source;
     }
     let panel = memory.as_mut_ptr();
     // SAFETY: the caller's promise; partial loads read channels that exist only.

@@ -56,6 +56,35 @@ pub(super) fn equal_parts(length: usize, count: usize) -> impl Iterator<Item = R
     (0..count).map(move |part| length * part / count..length * (part + 1) / count)
 }
 
+/// Where the pixels of bands with as many images and rows lie, relative to the first, in order.
+#[derive(Debug)]
+pub(super) struct Offsets {
+    images: usize,
+    rows: usize,
+    /// Of every target pixel's source pixel.
+    pub(super) sources: Vec<usize>,
+    /// Of every target pixel.
+    pub(super) targets: Vec<usize>,
+}
+
+impl Offsets {
+    /// Those of every size of band that occurs; there are few.
+    pub(super) fn of_bands(of: &Correlation, bands: &[Band], plane: Option<usize>) -> Vec<Self> {
+        let mut known: Vec<Self> = Vec::new();
+        for band in bands {
+            if !known.iter().any(|offsets| offsets.fit(band)) {
+                known.push(Window::new(of, band, plane).offsets());
+            }
+        }
+        known
+    }
+
+    /// Whether they are those of `band`.
+    pub(super) fn fit(&self, band: &Band) -> bool {
+        self.images == band.images.len() && self.rows == band.rows.len()
+    }
+}
+
 /// Where a band's source pixels lie: in the scratch, or in the source itself.
 pub(super) struct Window<'a> {
     of: &'a Correlation,
@@ -139,36 +168,60 @@ impl<'a> Window<'a> {
         (end * row).min(length)..((2 * end).saturating_sub(start) * row).min(length)
     }
 
-    /// The positions of every target pixel's source pixel, for a tap at the window's first row and
-    /// column, and of the target pixels, in order.
-    pub(super) fn pixel_offsets(&self) -> (Vec<usize>, Vec<usize>) {
+    /// The positions of the first target pixel's source pixel, for a tap at the window's first row and column, and of the target
+    /// pixel itself.
+    pub(super) fn first_pixel(&self) -> (usize, usize) {
+        let (of, image, row) = (self.of, self.band.images.start, self.band.rows.start);
+        let source = match self.plane {
+            Some(_) => 0,
+            None => {
+                let row = image * of.source.height + row * of.stride[0];
+                row * of.source.width * of.source.pixel + of.source.first
+            }
+        };
+        let target = of.target.first + image * of.target.image + row * of.target.row;
+        (source, target)
+    }
+
+    /// Where all pixels lie, relative to the first.
+    fn offsets(&self) -> Offsets {
         let of = self.of;
-        let mut sources = Vec::with_capacity(self.pixels());
-        let mut targets = Vec::with_capacity(self.pixels());
-        for (number, image) in self.band.images.clone().enumerate() {
-            for y in self.band.rows.clone() {
-                let (source_row, column) = match self.plane {
-                    Some(width) => {
-                        let row = (y - self.band.rows.start) * of.stride[0];
-                        (
-                            (number * self.rows + row) * self.columns * width,
-                            of.stride[1] * width,
-                        )
-                    }
-                    None => {
-                        let row = image * of.source.height + y * of.stride[0];
-                        let first = row * of.source.width * of.source.pixel + of.source.first;
-                        (first, of.stride[1] * of.source.pixel)
-                    }
-                };
-                let target_row = of.target.first + image * of.target.image + y * of.target.row;
+        let [image, row, column] = match self.plane {
+            Some(width) => {
+                let row = self.columns * width;
+                [
+                    self.rows * row,
+                    of.stride[0] * row,
+                    of.stride[1] * width,
+                ]
+            }
+            None => {
+                let row = of.source.width * of.source.pixel;
+                [
+                    of.source.height * row,
+                    of.stride[0] * row,
+                    of.stride[1] * of.source.pixel,
+                ]
+            }
+        };
+        let (images, rows) = (self.band.images.len(), self.band.rows.len());
+        let mut offsets = Offsets {
+            images,
+            rows,
+            sources: Vec::with_capacity(self.pixels()),
+            targets: Vec::with_capacity(self.pixels()),
+        };
+        for number in 0..images {
+            for y in 0..rows {
+                let source = number * image + y * row;
+                let target = number * of.target.image + y * of.target.row;
                 for x in 0..of.target.columns {
-                    sources.push(source_row + x * column);
-                    targets.push(target_row + x * of.target.column);
+                    offsets.sources.push(source + x * column);
+                    offsets.targets.push(target + x * of.target.column);
                 }
             }
         }
-        (sources, targets)
+        offsets
     }
 
     /// Copies a chunk's channels of the band's source rows to the scratch, with zeros around them.
