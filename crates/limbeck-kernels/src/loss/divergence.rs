@@ -6,7 +6,7 @@ use super::softmax::{greatest, powers};
 use super::{TASK, classes};
 use crate::dispatch::{self, Kernel};
 use crate::processor::Processor;
-use crate::scratch::with_scratch;
+use crate::scratch::Scratch;
 use crate::vector::Vector;
 
 /// `losses_r = sum_c p_rc (log p_rc - log q_rc)` with `p = softmax(teacher / temperature)` and
@@ -76,19 +76,18 @@ pub fn kl_divergence_on(
         .zip(grad_student.par_chunks_mut(rows * classes));
     let tasks = logits.zip(results).zip(weights.par_chunks(rows));
     tasks.for_each(|(((student, teacher), (losses, grad_student)), weights)| {
-        with_scratch(classes, |scratch| {
-            let kernel = Rows {
-                temperature,
-                student,
-                teacher,
-                weights,
-                losses,
-                grad_student,
-                scratch,
-            };
-            // SAFETY: the chunks have the same rows and the scratch has one.
-            unsafe { dispatch::run(processor, kernel) };
-        });
+        let mut scratch = Scratch::new(classes);
+        let kernel = Rows {
+            temperature,
+            student,
+            teacher,
+            weights,
+            losses,
+            grad_student,
+            scratch: scratch.values(),
+        };
+        // SAFETY: the chunks have the same rows and the scratch has one.
+        unsafe { dispatch::run(processor, kernel) };
     });
 }
 

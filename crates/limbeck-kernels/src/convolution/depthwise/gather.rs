@@ -6,7 +6,7 @@ use super::plan::{Phase, Plan};
 use crate::activation::{Activation, apply};
 use crate::dispatch::{self, Kernel};
 use crate::processor::Processor;
-use crate::scratch::with_scratch;
+use crate::scratch::Scratch;
 use crate::vector::Vector;
 
 /// Elements of the target that are worth a task.
@@ -23,33 +23,33 @@ pub(super) fn gather(
     target: &mut [f32],
 ) {
     let channels = plan.channels;
-    with_scratch(weight.len(), |taps| {
-        let kernel = plan.kernel[0] * plan.kernel[1];
-        for (channel, weight) in weight.chunks_exact(kernel).enumerate() {
-            for (tap, weight) in weight.iter().enumerate() {
-                taps[tap * channels + channel] = *weight;
-            }
+    let mut scratch = Scratch::new(weight.len());
+    let taps = scratch.values();
+    let kernel = plan.kernel[0] * plan.kernel[1];
+    for (channel, weight) in weight.chunks_exact(kernel).enumerate() {
+        for (tap, weight) in weight.iter().enumerate() {
+            taps[tap * channels + channel] = *weight;
         }
-        let taps = &*taps;
-        let row = plan.target[1] * channels;
-        let rows = TASK.div_ceil(row);
-        target
-            .par_chunks_mut(rows * row)
-            .enumerate()
-            .for_each(|(task, target)| {
-                let kernel = Rows {
-                    plan,
-                    source,
-                    taps,
-                    bias,
-                    activation,
-                    target,
-                    first: task * rows,
-                };
-                // SAFETY: the lengths were checked, and the plan reads within the source.
-                unsafe { dispatch::run(processor, kernel) };
-            });
-    });
+    }
+    let taps = &*taps;
+    let row = plan.target[1] * channels;
+    let rows = TASK.div_ceil(row);
+    target
+        .par_chunks_mut(rows * row)
+        .enumerate()
+        .for_each(|(task, target)| {
+            let kernel = Rows {
+                plan,
+                source,
+                taps,
+                bias,
+                activation,
+                target,
+                first: task * rows,
+            };
+            // SAFETY: the lengths were checked, and the plan reads within the source.
+            unsafe { dispatch::run(processor, kernel) };
+        });
 }
 
 /// Rows of the target, counted through the batch.
