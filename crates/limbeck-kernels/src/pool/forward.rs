@@ -10,7 +10,7 @@ use crate::vector::Vector;
 /// Elements of the output that are worth a task.
 const TASK: usize = 8 * 1024;
 
-/// The greatest element of each window, padding left out.
+/// The greatest element of each window, padding left out; not a number where one of them is not.
 ///
 /// # Panics
 ///
@@ -29,7 +29,7 @@ pub fn maximum_on(processor: Processor, pool: Pool, input: &[f32], output: &mut 
 }
 
 /// The mean of each window. With `count_padding` the padding counts as zeros, otherwise it is left
-/// out.
+/// out; what a window reaches behind the padding never counts.
 ///
 /// # Panics
 ///
@@ -115,16 +115,10 @@ impl<const MAXIMUM: bool> Windows<'_, MAXIMUM> {
             height,
             width,
             channels,
-            kernel,
             ..
         } = self.pool;
         let (rows, columns) = (self.pool.rows(row), self.pool.columns(column));
-        let inside = rows.len() * columns.len();
-        let count = if self.count_padding {
-            kernel[0] * kernel[1]
-        } else {
-            inside
-        };
+        let count = self.pool.count(row, column, self.count_padding);
         let first = ((image * height + rows.start) * width + columns.start) * channels;
         let mut channel = 0;
         while channel < channels {
@@ -143,7 +137,7 @@ impl<const MAXIMUM: bool> Windows<'_, MAXIMUM> {
                             V::load_partial(from, lanes)
                         };
                         result = if MAXIMUM {
-                            result.max(value)
+                            value.max_or_nan(result)
                         } else {
                             result.add(value)
                         };

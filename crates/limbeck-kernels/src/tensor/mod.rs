@@ -6,19 +6,23 @@
 mod backend;
 mod values;
 
+mod channels;
 mod convolution;
 mod elementwise;
+mod layer_norm;
 mod linear;
 mod norm;
 mod pool;
 
 use burn::tensor::Device;
 
+pub use channels::{concatenate, split};
 pub use convolution::{Convolution, convolution};
 pub use elementwise::{add, apply, channel_shuffle, to_channels_first, to_channels_last};
+pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use norm::{Affine, BatchNorm, Before, Normalized, batch_norm, scale_and_shift};
-pub use pool::{Reduction, Window, global_average_pool, pool};
+pub use pool::{Reduction, Window, global_average_pool, global_max_pool, pool};
 
 use crate::processor;
 
