@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::pairs::Pattern;
 use super::plan::{Phase, Plan};
 use crate::activation::{Activation, apply};
 use crate::dispatch::{self, Kernel};
@@ -53,22 +54,37 @@ pub(super) fn gather(
 }
 
 /// Rows of the target, counted through the batch.
-struct Rows<'a> {
-    plan: &'a Plan,
-    source: &'a [f32],
+pub(super) struct Rows<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) source: &'a [f32],
     /// `[kernel, kernel, channels]`.
-    taps: &'a [f32],
+    pub(super) taps: &'a [f32],
     bias: Option<&'a [f32]>,
     activation: Activation,
     target: &'a mut [f32],
-    first: usize,
+    pub(super) first: usize,
 }
 
 impl Kernel for Rows<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector>(mut self) {
         let channels = self.plan.channels;
+        let pattern = Pattern::of(self.plan);
         for row in 0..self.target.len() / (self.plan.target[1] * channels) {
+            if let Some(pattern) = pattern {
+                let mut channel = 0;
+                // SAFETY: the channels lie in the pixels.
+                unsafe {
+                    while channel + V::LANES <= channels {
+                        self.row_of_pairs::<V, true>(row, pattern, channel);
+                        channel += V::LANES;
+                    }
+                    if channel < channels {
+                        self.row_of_pairs::<V, false>(row, pattern, channel);
+                    }
+                }
+                continue;
+            }
             for phase in &self.plan.phases {
                 let mut channel = 0;
                 // SAFETY: the channels lie in the pixels.
@@ -256,7 +272,7 @@ impl Rows<'_> {
 
     /// A column of a phase some of whose taps read outside the source.
     #[inline(always)]
-    unsafe fn border<V: Vector, const WHOLE: bool>(
+    pub(super) unsafe fn border<V: Vector, const WHOLE: bool>(
         &mut self,
         row: usize,
         phase: &Phase,
@@ -287,7 +303,7 @@ impl Rows<'_> {
     }
 
     #[inline(always)]
-    unsafe fn write<V: Vector, const WHOLE: bool>(
+    pub(super) unsafe fn write<V: Vector, const WHOLE: bool>(
         &mut self,
         row: usize,
         column: usize,
