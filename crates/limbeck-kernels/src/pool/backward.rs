@@ -210,8 +210,13 @@ impl<const MAXIMUM: bool> Image<'_, MAXIMUM> {
     }
 }
 
+/// The lanes in use, all of them where `WHOLE` is true.
+///
+/// # Safety
+///
+/// That many values can be read at `from`, and the processor has the instructions of `V`.
 #[inline(always)]
-unsafe fn load<V: Vector, const WHOLE: bool>(from: *const f32, lanes: usize) -> V {
+pub(super) unsafe fn load<V: Vector, const WHOLE: bool>(from: *const f32, lanes: usize) -> V {
     // SAFETY: the caller promises `lanes` elements, all of them where `WHOLE` is true.
     unsafe {
         if WHOLE {
