@@ -20,7 +20,9 @@ use limbeck::graph::Precision;
         limbeck run recipes/soft-targets.toml        the main job\n  \
         limbeck eval model.pth --arch resnet-20 --data cifar10 --normalize 0.5,0.5\n\n\
         Exit codes: 0 done, 1 the machine failed (disk, device), 2 wrong input, 3 a check failed, \
-        130 interrupted with a checkpoint."
+        130 interrupted with a checkpoint.\n\n\
+        Environment: LIMBECK_KERNELS chooses the instructions of the CPU device (avx512, avx2, portable; off for Burn's own \
+        operations; by default the best of the machine), RUST_LOG what is logged."
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]

@@ -31,6 +31,8 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(arguments: &Arguments, output: &Output) -> limbeck::Result<()> {
+    limbeck_kernels::processor::configured()
+        .map_err(|error| limbeck::Error::Device(error.to_string()))?;
     let global = &arguments.global;
     match &arguments.command {
         Command::Demo(options) => command::demo::demo(options, global, output),

@@ -38,6 +38,24 @@ fn help_lists_the_commands_and_the_exit_codes() {
 }
 
 #[test]
+fn unknown_instructions_are_an_error() {
+    let desk = Desk::new();
+    let with = |value: &str| {
+        let mut command = desk.command(&["methods"]);
+        support::Done::of(&command.env("LIMBECK_KERNELS", value).output().unwrap())
+    };
+    with("sse9").failed(
+        2,
+        &["error: the environment variable `LIMBECK_KERNELS` must be `avx512`, `avx2`, `portable` or `off`, got `sse9`"],
+    );
+    for value in ["", "AVX2", "portable", "off"] {
+        with(value).succeeded();
+    }
+    let help = desk.limbeck(&["--help"]).succeeded().stdout;
+    assert!(help.contains("LIMBECK_KERNELS"), "{help}");
+}
+
+#[test]
 fn every_command_has_help_with_an_example() {
     let desk = Desk::new();
     for command in COMMANDS {

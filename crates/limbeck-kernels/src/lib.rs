@@ -14,6 +14,7 @@ mod functions;
 pub mod loss;
 pub mod norm;
 pub mod pool;
+mod prefetch;
 pub mod processor;
 pub mod product;
 mod scratch;

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 /// A mutable slice that can be handed to many tasks, each of which takes a part of its own. Tiles
-/// of a matrix are not contiguous, so `par_chunks_mut` cannot cut them out.
+/// of a matrix and channels of an image are not contiguous, so `par_chunks_mut` cannot cut them out.
 #[derive(Clone, Copy)]
 pub(crate) struct Shared<'a> {
     pointer: *mut f32,

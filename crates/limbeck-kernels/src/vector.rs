@@ -46,6 +46,8 @@ pub trait Vector: Copy {
     unsafe fn mul_add(self, factor: Self, term: Self) -> Self;
     /// The greater of the two; `other` where either is not a number.
     unsafe fn max(self, other: Self) -> Self;
+    /// The greater of the two, not a number where either is not; `other` where both are equal.
+    unsafe fn max_or_nan(self, other: Self) -> Self;
     /// The smaller of the two; `other` where either is not a number.
     unsafe fn min(self, other: Self) -> Self;
     /// The square root.
@@ -56,6 +58,8 @@ pub trait Vector: Copy {
     unsafe fn scale(self, exponent: Self) -> Self;
     /// `self` where `left > right`, zero elsewhere.
     unsafe fn where_greater(self, left: Self, right: Self) -> Self;
+    /// `self` where `left` is a number other than `right`, zero elsewhere.
+    unsafe fn where_other(self, left: Self, right: Self) -> Self;
 
     /// Writes the transpose of the 8 x 8 block at `from` to `to`; rows are `from_stride` and
     /// `to_stride` elements apart.
@@ -152,6 +156,14 @@ impl Vector for __m512 {
         unsafe { _mm512_max_ps(self, other) }
     }
     #[inline(always)]
+    unsafe fn max_or_nan(self, other: Self) -> Self {
+        // The maximum is `other` where that is not a number; where `self` is not, it is kept.
+        unsafe {
+            let number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(self, self);
+            _mm512_mask_max_ps(self, number, self, other)
+        }
+    }
+    #[inline(always)]
     unsafe fn min(self, other: Self) -> Self {
         unsafe { _mm512_min_ps(self, other) }
     }
@@ -170,6 +182,14 @@ impl Vector for __m512 {
     #[inline(always)]
     unsafe fn where_greater(self, left: Self, right: Self) -> Self {
         unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(left, right), self) }
+    }
+    #[inline(always)]
+    unsafe fn where_other(self, left: Self, right: Self) -> Self {
+        unsafe {
+            let number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(left, left);
+            let other = _mm512_mask_cmp_ps_mask::<_CMP_NEQ_UQ>(number, left, right);
+            _mm512_maskz_mov_ps(other, self)
+        }
     }
     #[inline(always)]
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
@@ -280,6 +300,14 @@ impl Vector for __m256 {
         unsafe { _mm256_max_ps(self, other) }
     }
     #[inline(always)]
+    unsafe fn max_or_nan(self, other: Self) -> Self {
+        // The maximum is `other` where that is not a number; where `self` is not, all its bits are set.
+        unsafe {
+            let greater = _mm256_max_ps(self, other);
+            _mm256_or_ps(greater, _mm256_cmp_ps::<_CMP_UNORD_Q>(self, self))
+        }
+    }
+    #[inline(always)]
     unsafe fn min(self, other: Self) -> Self {
         unsafe { _mm256_min_ps(self, other) }
     }
@@ -301,6 +329,14 @@ impl Vector for __m256 {
     #[inline(always)]
     unsafe fn where_greater(self, left: Self, right: Self) -> Self {
         unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(left, right), self) }
+    }
+    #[inline(always)]
+    unsafe fn where_other(self, left: Self, right: Self) -> Self {
+        unsafe {
+            let number = _mm256_cmp_ps::<_CMP_ORD_Q>(left, left);
+            let other = _mm256_cmp_ps::<_CMP_NEQ_UQ>(left, right);
+            _mm256_and_ps(_mm256_and_ps(number, other), self)
+        }
     }
     #[inline(always)]
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
@@ -378,6 +414,10 @@ impl Vector for [f32; 8] {
         lanes!(lane => if self[lane] > other[lane] { self[lane] } else { other[lane] })
     }
     #[inline(always)]
+    unsafe fn max_or_nan(self, other: Self) -> Self {
+        lanes!(lane => if self[lane] > other[lane] || self[lane].is_nan() { self[lane] } else { other[lane] })
+    }
+    #[inline(always)]
     unsafe fn min(self, other: Self) -> Self {
         lanes!(lane => if self[lane] < other[lane] { self[lane] } else { other[lane] })
     }
@@ -398,6 +438,10 @@ impl Vector for [f32; 8] {
     #[inline(always)]
     unsafe fn where_greater(self, left: Self, right: Self) -> Self {
         lanes!(lane => if left[lane] > right[lane] { self[lane] } else { 0.0 })
+    }
+    #[inline(always)]
+    unsafe fn where_other(self, left: Self, right: Self) -> Self {
+        lanes!(lane => if left[lane] != right[lane] && !left[lane].is_nan() { self[lane] } else { 0.0 })
     }
 }
 
@@ -433,6 +477,20 @@ mod tests {
             same(a.round(), &|x, _| x.round_ties_even());
             same(V::splat(1.5).scale(b), &|_, y| 1.5 * y.exp2());
             same(a.where_greater(a, V::zero()), &|x, _| x.max(0.0));
+            same(a.max_or_nan(b), &f32::max);
+            let nan = V::splat(f32::NAN);
+            for either in [a.max_or_nan(nan), nan.max_or_nan(a), nan.max_or_nan(nan)] {
+                let mut found = [0.0_f32; 16];
+                either.store(found.as_mut_ptr());
+                assert!(
+                    found[..V::LANES].iter().all(|value| value.is_nan()),
+                    "{found:?}"
+                );
+            }
+            same(a.where_other(a, b), &|x, y| if x == y { 0.0 } else { x });
+            same(a.where_other(b, nan), &|x, _| x);
+            same(a.where_other(nan, b), &|_, _| 0.0);
+            same(a.where_other(nan, nan), &|_, _| 0.0);
             assert_eq!(a.sum(), left.iter().sum::<f32>());
             let block: Vec<f32> = (0..80).map(|index| index as f32).collect();
             let mut transposed = [0.0_f32; 72];

@@ -35,7 +35,8 @@ fn pools() -> impl Strategy<Value = Pool> {
             },
         )
     };
-    (1usize..4, 1usize..40, axis(), axis()).prop_map(|(batch, channels, rows, columns)| Pool {
+    let images = (1usize..4, 1usize..40, any::<bool>());
+    (images, axis(), axis()).prop_map(|((batch, channels, ceil), rows, columns)| Pool {
         batch,
         height: rows.3,
         width: columns.3,
@@ -43,18 +44,54 @@ fn pools() -> impl Strategy<Value = Pool> {
         kernel: [rows.0, columns.0],
         stride: [rows.1, columns.1],
         padding: [rows.2, columns.2],
+        ceil,
     })
+}
+
+/// PyTorch's rule, one window after the other.
+fn output_size(pool: Pool, size: usize, axis: usize) -> usize {
+    let (kernel, padding) = (pool.kernel[axis], pool.padding[axis]);
+    let counts = |start: &usize| {
+        let whole = start + kernel <= size + 2 * padding;
+        whole
+            || pool.ceil
+                && *start < size + padding
+                && start + kernel < size + 2 * padding + pool.stride[axis]
+    };
+    (0..)
+        .map(|window| window * pool.stride[axis])
+        .take_while(counts)
+        .count()
+}
+
+/// The places of a window, up to the end of the padding behind the input.
+fn padded(pool: Pool, row: usize, column: usize) -> usize {
+    let places = |at: usize, size: usize, axis: usize| {
+        let start = at * pool.stride[axis];
+        (start..start + pool.kernel[axis])
+            .filter(|place| *place < size + 2 * pool.padding[axis])
+            .count()
+    };
+    places(row, pool.height, 0) * places(column, pool.width, 1)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn windows(pool in pools(), count_padding: bool, seed in 0u64..1 << 40) {
+    fn windows(pool in pools(), count_padding: bool, holes: bool, seed in 0u64..1 << 40) {
+        prop_assert_eq!(pool.output_height(), output_size(pool, pool.height, 0));
+        prop_assert_eq!(pool.output_width(), output_size(pool, pool.width, 1));
         // Few distinct values, so that some windows have more than one greatest element.
         let input: Vec<f32> =
             random(seed, pool.input_length()).iter().map(|x| (4.0 * x).round()).collect();
         let gradient = random(seed + 1, pool.output_length());
+        // Here and there, what is not a number.
+        let mut broken = input.clone();
+        if holes {
+            broken.iter_mut().skip(seed as usize % 7).step_by(7).for_each(|value| *value = f32::NAN);
+        }
+        let greater = |a: f32, b: f32| a > b || a.is_nan() && !b.is_nan();
         let mut greatest = vec![];
         let mut mean = vec![];
         let mut of_greatest = vec![0.0f64; input.len()];
@@ -67,13 +104,13 @@ proptest! {
                         let gradient = f64::from(gradient[greatest.len()]);
                         let mut first = window[0];
                         for &index in &window {
-                            if input[index] > input[first] {
+                            if greater(broken[index], broken[first]) {
                                 first = index;
                             }
                         }
-                        greatest.push(input[first]);
+                        greatest.push(broken[first]);
                         of_greatest[first] += gradient;
-                        let area = pool.kernel[0] * pool.kernel[1];
+                        let area = padded(pool, row, column);
                         let count = if count_padding { area } else { window.len() } as f64;
                         mean.push(window.iter().map(|&i| f64::from(input[i])).sum::<f64>() / count);
                         window.iter().for_each(|&index| of_mean[index] += gradient / count);
@@ -88,9 +125,11 @@ proptest! {
             assert_close("mean", &output, &mean, 1e-5);
             average_backward_on(processor, pool, count_padding, &gradient, &mut found);
             assert_close("gradient of mean", &found, &of_mean, 1e-5);
-            maximum_on(processor, pool, &input, &mut output);
-            prop_assert_eq!(&output, &greatest);
-            maximum_backward_on(processor, pool, &input, &output, &gradient, &mut found);
+            maximum_on(processor, pool, &broken, &mut output);
+            for (found, expected) in output.iter().zip(&greatest) {
+                prop_assert!(found == expected || found.is_nan() && expected.is_nan(), "{} is not {}", found, expected);
+            }
+            maximum_backward_on(processor, pool, &broken, &output, &gradient, &mut found);
             assert_close("gradient of maximum", &found, &of_greatest, 1e-5);
         }
     }
@@ -132,6 +171,7 @@ fn the_number_of_threads_changes_nothing() {
         kernel: [3, 3],
         stride: [2, 2],
         padding: [1, 1],
+        ceil: true,
     };
     let input = random(1, pool.input_length());
     let gradient = random(2, pool.output_length());

@@ -11,8 +11,11 @@ use super::execute::Value;
 use super::node::Run;
 use super::schedule::{Unit, is_symmetric};
 use super::{ImageLayout, Step};
-use crate::ir::{Activation, BatchNorm, Conv2d, Op, Pool2d};
-use crate::{Feature, Result};
+use crate::ir::{Activation, BatchNorm, Conv2d, LayerNorm, Op, Pool2d};
+use crate::{Feature, Result, each_rank};
+
+/// The axis of the channels as graphs count, batch first.
+const CHANNELS: usize = 1;
 
 /// A unit taken apart: what the kernels need to know of it.
 struct Parts<'a> {
@@ -33,6 +36,9 @@ impl Run<'_> {
         let (first, op) = (steps[0], self.op(steps[0]));
         if let Op::Linear(_) = op {
             return self.linear(&steps, values);
+        }
+        if let Op::LayerNorm(norm) = op {
+            return self.layer_norm(first, norm, values);
         }
         if first.layout != ImageLayout::ChannelsLast {
             return Ok(None);
@@ -80,12 +86,31 @@ impl Run<'_> {
                         count_padding: pool.count_include_pad,
                     },
                 };
-                let Some(window) = window(pool) else {
-                    return Ok(None);
-                };
-                kernels::pool(take(values, first.inputs[0])?, window, reduction)
+                kernels::pool(take(values, first.inputs[0])?, window(pool), reduction)
             }
             Op::GlobalAvgPool => kernels::global_average_pool(take(values, first.inputs[0])?),
+            Op::GlobalMaxPool => kernels::global_max_pool(take(values, first.inputs[0])?),
+            Op::Concatenate(concatenate) if concatenate.axis == CHANNELS => {
+                // A value may stand in the list twice.
+                let image = |&input: &usize| match &values[input] {
+                    Some(value) => value.clone().channels_last(),
+                    None => Err(crate::Error::Device(format!(
+                        "`{}` lost an input",
+                        first.name
+                    ))),
+                };
+                let images: Result<Vec<_>> = first.inputs.iter().map(image).collect();
+                kernels::concatenate(images?)
+            }
+            Op::Split(split) if split.axis == CHANNELS => {
+                let parts = kernels::split(take(values, first.inputs[0])?, &split.sizes);
+                let mut parts = parts.into_iter().map(Value::ChannelsLast);
+                let part = parts.next();
+                for (&output, part) in first.outputs[1..].iter().zip(parts) {
+                    values[output] = Some(part);
+                }
+                return Ok(part);
+            }
             Op::ChannelShuffle(shuffle) => {
                 kernels::channel_shuffle(take(values, first.inputs[0])?, shuffle.groups)
             }
@@ -274,17 +299,43 @@ impl Run<'_> {
         Ok(Some(Value::Feature(output.into())))
     }
 
+    fn layer_norm(
+        &self,
+        step: &Step,
+        norm: &LayerNorm,
+        values: &mut [Option<Value>],
+    ) -> Result<Option<Value>> {
+        let Some(x) = values[step.inputs[0]].clone() else {
+            return Ok(None);
+        };
+        let x = x.feature()?;
+        let (weight, bias) = match norm.affine {
+            true => (self.weight(step, "weight")?, self.weight(step, "bias")?),
+            false => {
+                let size = [x.shape()[x.rank() - 1]];
+                (
+                    Tensor::ones(size, &x.device()),
+                    Tensor::zeros(size, &x.device()),
+                )
+            }
+        };
+        let output =
+            each_rank!(x, tensor => kernels::layer_norm(tensor, weight, bias, norm.epsilon).into());
+        Ok(Some(Value::Feature(output)))
+    }
+
     fn op(&self, step: &Step) -> &Op {
         &self.network.graph.nodes[step.node].op
     }
 }
 
-fn window(pool: &Pool2d) -> Option<Window> {
-    (!pool.ceil).then_some(Window {
+fn window(pool: &Pool2d) -> Window {
+    Window {
         kernel: pool.kernel,
         stride: pool.stride,
         padding: pool.padding,
-    })
+        ceil: pool.ceil,
+    }
 }
 
 fn function(activation: Activation) -> Option<Function> {

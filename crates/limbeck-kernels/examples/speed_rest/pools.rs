@@ -18,6 +18,7 @@ pub(crate) fn run() {
             kernel: [kernel; 2],
             stride: [2; 2],
             padding: [padding; 2],
+            ceil: false,
         };
         let (input, gradient) = (values(pool.input_length()), values(pool.output_length()));
         let mut output = vec![0.0; pool.output_length()];

@@ -7,10 +7,10 @@ use super::epilogue::ChannelSums;
 use super::family::Family;
 use super::layout::Layout;
 use super::panels::{Lanes, Panels, lane_groups, padded_channels};
-use super::scratch::Shared;
 use super::unit::{Inputs, Tiling, Unit};
 use super::window::{Band, Offsets, bands, equal_parts};
 use crate::Activation;
+use crate::sharing::Shared;
 
 /// Floats of the scratch that holds a chunk's source: 192 KiB of the second-level cache.
 const SCRATCH: usize = 48 * 1024;
@@ -101,7 +101,7 @@ impl Plan {
         source: &[f32],
         panels: &Panels,
         ending: Ending<'_>,
-        target: Shared,
+        target: Shared<'_>,
     ) {
         let lanes = padded_channels(&self.groups);
         let bias = ending.bias.map(|bias| self.padded(bias, lanes));
@@ -115,7 +115,7 @@ impl Plan {
             0
         };
         let mut partial = vec![0.0_f32; counted];
-        let sums = Shared::new(partial.as_mut_ptr());
+        let sums = Shared::new(&mut partial);
         let inputs = Inputs {
             source,
             panels: panels.as_ptr(),
@@ -142,10 +142,8 @@ impl Plan {
             // SAFETY: units write target pixels and channels, and sums, of their own; the family
             // was checked.
             unsafe {
-                let sums = sums
-                    .get()
-                    .wrapping_add(if counted > 0 { band * 2 * lanes } else { 0 });
-                self.family.run(self, &inputs, &unit, sums, target.get());
+                let sums = sums.at(if counted > 0 { band * 2 * lanes } else { 0 });
+                self.family.run(self, &inputs, &unit, sums, target.at(0));
             }
         };
         let units = self.bands.len() * self.parts;

@@ -16,7 +16,6 @@ mod geometry;
 mod layout;
 mod packed;
 mod panels;
-mod scratch;
 mod tile;
 mod unit;
 mod weight_gradient;
@@ -29,7 +28,6 @@ use correlate::{Ending, Plan};
 use correlation::Correlation;
 use family::Family;
 use rayon::prelude::*;
-use scratch::Shared;
 
 pub use bf16::bf16_available;
 pub use epilogue::{ChannelSums, Epilogue};
@@ -37,6 +35,7 @@ pub use geometry::Convolution;
 pub use packed::PackedWeight;
 
 use crate::Processor;
+use crate::sharing::Shared;
 
 /// `output = activation(convolution(input, weight) + bias + residual)`.
 ///
@@ -129,7 +128,7 @@ fn forward_with(
     if output.is_empty() {
         return;
     }
-    let target = Shared::new(output.as_mut_ptr());
+    let target = Shared::new(output);
     for group in 0..of.groups {
         let plan = Plan::new(family, packed::correlation(family, of, group));
         let statistics = statistics.as_deref_mut();
@@ -193,7 +192,7 @@ pub fn backward_input_on(
         start_from(add, grad_input);
     }
     let residual = if accumulates { None } else { add };
-    let target = Shared::new(grad_input.as_mut_ptr());
+    let target = Shared::new(grad_input);
     for group in 0..of.groups {
         for phase in phases(group) {
             if phase.taps.is_empty() {

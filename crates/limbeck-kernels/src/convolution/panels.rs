@@ -9,8 +9,9 @@ use super::bf16;
 use super::correlation::Correlation;
 use super::family::Family;
 use super::layout::Layout;
-use super::scratch::{Scratch, Shared};
 use crate::Processor;
+use crate::scratch::Scratch;
+use crate::sharing::Shared;
 
 /// Target channels that one tile holds in registers.
 #[derive(Debug, Clone, Copy)]
@@ -74,16 +75,11 @@ impl Panels {
         } else {
             Scratch::new(length)
         };
-        let panels = Shared::new(memory.as_mut_ptr());
+        let panels = Shared::new(memory.values());
         let target = of.weight.target;
         let pack = |lanes: &Lanes| {
             // SAFETY: groups have panels of their own, and the memory was made for all of them.
-            let panel = unsafe {
-                std::slice::from_raw_parts_mut(
-                    panels.get().add(steps * lanes.first),
-                    steps * lanes.count,
-                )
-            };
+            let panel = unsafe { panels.part(steps * lanes.first, steps * lanes.count) };
             let weight = &weight[of.weight.first + lanes.first * target..];
             match family {
                 Family::Single(_) => {

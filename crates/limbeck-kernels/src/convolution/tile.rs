@@ -4,7 +4,7 @@
 use std::mem::MaybeUninit;
 
 use super::family::Arithmetic;
-use super::scratch::prefetch;
+use crate::prefetch::prefetch;
 use crate::vector::Vector;
 
 /// The source pixels of a tile.

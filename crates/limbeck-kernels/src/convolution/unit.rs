@@ -3,9 +3,10 @@
 use super::correlate::Plan;
 use super::family::{Arithmetic, Tile};
 use super::panels::Lanes;
-use super::scratch::{Ahead, Scratch};
 use super::tile::{Consecutive, Finish, Scattered, Work, tile};
 use super::window::{Band, Offsets, Window};
+use crate::prefetch::Ahead;
+use crate::scratch::Scratch;
 use crate::vector::Vector;
 
 /// What all units of a call read.

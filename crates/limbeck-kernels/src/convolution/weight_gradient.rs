@@ -13,9 +13,11 @@ use super::correlation::Correlation;
 use super::family::Single;
 use super::layout::Layout;
 use super::panels::{Lanes, lane_groups, padded_channels, scatter_panels};
-use super::scratch::{Ahead, Scratch, Shared};
 use super::window::{Band, Offsets, Window, bands, equal_parts};
 use crate::Processor;
+use crate::prefetch::Ahead;
+use crate::scratch::Scratch;
+use crate::sharing::Shared;
 use crate::vector::Vector;
 
 /// Pairs of a share of the pixels and a part of the target channels, if there is enough of both.
@@ -69,7 +71,7 @@ pub(super) fn run(
     let shares = wanted.min(bands.len()).max(1);
     let share_length = layout.steps() * lanes;
     let mut memory = Scratch::new(shares * share_length);
-    let sums = Shared::new(memory.as_mut_ptr());
+    let sums = Shared::new(memory.values());
     let mut bias_sums = vec![
         0.0_f32;
         if grad_bias.is_some() {
@@ -78,7 +80,7 @@ pub(super) fn run(
             0
         }
     ];
-    let bias_target = Shared::new(bias_sums.as_mut_ptr());
+    let bias_target = Shared::new(&mut bias_sums);
     let job = Job {
         of,
         layout: &layout,
@@ -102,8 +104,8 @@ pub(super) fn run(
                 .unwrap_or_default();
             // SAFETY: units have sums of their own; the family is available.
             unsafe {
-                let sums = sums.get().add(share * share_length);
-                let bias = bias_target.get();
+                let sums = sums.at(share * share_length);
+                let bias = bias_target.at(0);
                 match processor {
                     Processor::Portable => run_portable(&job, bands, groups, sums, bias),
                     #[cfg(target_arch = "x86_64")]
@@ -115,16 +117,16 @@ pub(super) fn run(
                 }
             }
         });
-    let target = Shared::new(grad_weight.as_mut_ptr());
+    let target = Shared::new(grad_weight);
     groups.par_iter().with_max_len(1).for_each(|group| {
         // SAFETY: groups write channels of their own, and every share has all panels.
         unsafe {
             let mut panels = Vec::with_capacity(shares);
             for share in 0..shares {
                 let offset = share * share_length + layout.steps() * group.first;
-                panels.push(sums.get().add(offset).cast_const());
+                panels.push(sums.at(offset).cast_const());
             }
-            scatter_panels(of, &layout, group, &panels, target.get());
+            scatter_panels(of, &layout, group, &panels, target.at(0));
         }
     });
     if let Some(grad_bias) = grad_bias {

@@ -59,29 +59,47 @@ pub fn split(rows: usize, input: &[f32], parts: &mut [&mut [f32]]) {
         "the input is as long as the parts together"
     );
     assert!(rows > 0, "images have rows");
-    let channels = total / rows;
     let mut first = 0;
     for part in parts {
-        assert_eq!(
-            part.len() % rows,
-            0,
-            "a part is not a whole number of channels"
-        );
-        let width = part.len() / rows;
-        if width == 0 {
-            continue;
-        }
-        let task_rows = TASK.div_ceil(channels);
-        part.par_chunks_mut(task_rows * width)
-            .enumerate()
-            .for_each(|(task, part)| {
-                let input = &input[task * task_rows * channels..];
-                for (row, part) in part.chunks_exact_mut(width).enumerate() {
-                    part.copy_from_slice(&input[row * channels + first..][..width]);
-                }
-            });
-        first += width;
+        narrow(rows, first, input, part);
+        first += part.len() / rows;
     }
+}
+
+/// One part of a [`split`]: the channels from `first` of `input`, which is `[rows, channels]`, as
+/// many as `output`, `[rows, its channels]`, has.
+///
+/// # Panics
+///
+/// If the lengths are not a whole number of channels, or `input` has too few.
+pub fn narrow(rows: usize, first: usize, input: &[f32], output: &mut [f32]) {
+    assert!(rows > 0, "images have rows");
+    assert_eq!(
+        input.len() % rows,
+        0,
+        "the input is not a whole number of channels"
+    );
+    assert_eq!(
+        output.len() % rows,
+        0,
+        "a part is not a whole number of channels"
+    );
+    let (channels, width) = (input.len() / rows, output.len() / rows);
+    assert!(
+        first + width <= channels,
+        "the part ends behind the channels"
+    );
+    if width == 0 {
+        return;
+    }
+    let task_rows = TASK.div_ceil(channels);
+    let tasks = output.par_chunks_mut(task_rows * width).enumerate();
+    tasks.for_each(|(task, output)| {
+        let input = &input[task * task_rows * channels..];
+        for (row, output) in output.chunks_exact_mut(width).enumerate() {
+            output.copy_from_slice(&input[row * channels + first..][..width]);
+        }
+    });
 }
 
 /// `ShuffleNet`'s channel shuffle of `[rows, channels]`: channel `m` of group `g` becomes channel

@@ -9,6 +9,6 @@ mod map;
 pub use arithmetic::{
     accumulate, accumulate_on, add, add_on, multiply, multiply_add, multiply_add_on, multiply_on,
 };
-pub use channels::{concatenate, shuffle, split};
+pub use channels::{concatenate, narrow, shuffle, split};
 pub use function::{Function, apply, apply_on, backward, backward_on};
 pub use layout::{nchw_to_nhwc, nchw_to_nhwc_on, nhwc_to_nchw, nhwc_to_nchw_on};

@@ -6,7 +6,7 @@ use super::softmax::{greatest, powers};
 use super::{TASK, classes};
 use crate::dispatch::{self, Kernel};
 use crate::processor::Processor;
-use crate::scratch::with_scratch;
+use crate::scratch::Scratch;
 use crate::vector::Vector;
 
 /// What is taken of a student's distribution `q` under a target `p`; the gradient is the same.
@@ -83,19 +83,18 @@ pub fn soft_targets_on(
         .zip(slopes.par_chunks_mut(rows * classes));
     let tasks = inputs.zip(results);
     tasks.for_each(|((student, target), (losses, slopes))| {
-        with_scratch(classes, |scratch| {
-            let kernel = Rows {
-                form,
-                temperature,
-                student,
-                target,
-                losses,
-                slopes,
-                scratch,
-            };
-            // SAFETY: the chunks have the same rows and the scratch has one.
-            unsafe { dispatch::run(processor, kernel) };
-        });
+        let mut scratch = Scratch::new(classes);
+        let kernel = Rows {
+            form,
+            temperature,
+            student,
+            target,
+            losses,
+            slopes,
+            scratch: scratch.values(),
+        };
+        // SAFETY: the chunks have the same rows and the scratch has one.
+        unsafe { dispatch::run(processor, kernel) };
     });
 }
 

@@ -8,7 +8,7 @@ use crate::processor::Processor;
 use crate::vector::Vector;
 
 /// The gradient of [`maximum`](super::maximum): each window's goes to its first greatest element,
-/// rows first. `output` is what the forward pass gave.
+/// rows first; what is not a number is greater than all numbers. `output` is what the forward pass gave.
 ///
 /// # Panics
 ///
@@ -171,10 +171,7 @@ impl<const MAXIMUM: bool> Image<'_, MAXIMUM> {
         channel: usize,
     ) {
         let Pool {
-            width,
-            channels,
-            kernel,
-            ..
+            width, channels, ..
         } = self.pool;
         let (rows, columns) = (self.pool.rows(row), self.pool.columns(column));
         let lanes = V::LANES.min(channels - channel);
@@ -186,12 +183,7 @@ impl<const MAXIMUM: bool> Image<'_, MAXIMUM> {
             if MAXIMUM {
                 greatest = load::<V, WHOLE>(self.output.as_ptr().add(from), lanes);
             } else {
-                let inside = rows.len() * columns.len();
-                let count = if self.count_padding {
-                    kernel[0] * kernel[1]
-                } else {
-                    inside
-                };
+                let count = self.pool.count(row, column, self.count_padding);
                 gradient = gradient.mul(V::splat(1.0 / count as f32));
             }
             for row in rows {
@@ -201,7 +193,7 @@ impl<const MAXIMUM: bool> Image<'_, MAXIMUM> {
                     if MAXIMUM {
                         // What the greatest element gets is gone for those behind it.
                         let value = load::<V, WHOLE>(self.input.as_ptr().add(at), lanes);
-                        let rest = gradient.where_greater(greatest, value);
+                        let rest = gradient.where_other(value, greatest);
                         share = gradient.sub(rest);
                         gradient = rest;
                     }
@@ -218,8 +210,13 @@ impl<const MAXIMUM: bool> Image<'_, MAXIMUM> {
     }
 }
 
+/// The lanes in use, all of them where `WHOLE` is true.
+///
+/// # Safety
+///
+/// That many values can be read at `from`, and the processor has the instructions of `V`.
 #[inline(always)]
-unsafe fn load<V: Vector, const WHOLE: bool>(from: *const f32, lanes: usize) -> V {
+pub(super) unsafe fn load<V: Vector, const WHOLE: bool>(from: *const f32, lanes: usize) -> V {
     // SAFETY: the caller promises `lanes` elements, all of them where `WHOLE` is true.
     unsafe {
         if WHOLE {

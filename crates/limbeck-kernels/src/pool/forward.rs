@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::Pool;
+use super::backward::load;
 use crate::dispatch::{self, Kernel};
 use crate::processor::Processor;
 use crate::vector::Vector;
@@ -10,7 +11,7 @@ use crate::vector::Vector;
 /// Elements of the output that are worth a task.
 const TASK: usize = 8 * 1024;
 
-/// The greatest element of each window, padding left out.
+/// The greatest element of each window, padding left out; not a number where one of them is not.
 ///
 /// # Panics
 ///
@@ -29,7 +30,7 @@ pub fn maximum_on(processor: Processor, pool: Pool, input: &[f32], output: &mut 
 }
 
 /// The mean of each window. With `count_padding` the padding counts as zeros, otherwise it is left
-/// out.
+/// out; what a window reaches behind the padding never counts.
 ///
 /// # Panics
 ///
@@ -115,51 +116,72 @@ impl<const MAXIMUM: bool> Windows<'_, MAXIMUM> {
             height,
             width,
             channels,
-            kernel,
             ..
         } = self.pool;
         let (rows, columns) = (self.pool.rows(row), self.pool.columns(column));
-        let inside = rows.len() * columns.len();
-        let count = if self.count_padding {
-            kernel[0] * kernel[1]
-        } else {
-            inside
+        let count = self.pool.count(row, column, self.count_padding);
+        let window = Window {
+            from: ((image * height + rows.start) * width + columns.start) * channels,
+            rows: rows.len(),
+            columns: columns.len(),
+            to,
+            share: 1.0 / count as f32,
         };
-        let first = ((image * height + rows.start) * width + columns.start) * channels;
         let mut channel = 0;
-        while channel < channels {
-            let lanes = V::LANES.min(channels - channel);
-            // SAFETY: the window lies in the image; partial vectors name their lanes.
-            unsafe {
-                let start = if MAXIMUM { f32::NEG_INFINITY } else { 0.0 };
-                let mut result = V::splat(start);
-                for row in 0..rows.len() {
-                    for column in 0..columns.len() {
-                        let from = first + (row * width + column) * channels + channel;
-                        let from = self.input.as_ptr().add(from);
-                        let value = if lanes == V::LANES {
-                            V::load(from)
-                        } else {
-                            V::load_partial(from, lanes)
-                        };
-                        result = if MAXIMUM {
-                            result.max(value)
-                        } else {
-                            result.add(value)
-                        };
-                    }
-                }
-                if !MAXIMUM {
-                    result = result.mul(V::splat(1.0 / count as f32));
-                }
-                let to = self.output.as_mut_ptr().add(to + channel);
-                if lanes == V::LANES {
-                    result.store(to);
-                } else {
-                    result.store_partial(to, lanes);
-                }
+        // SAFETY: the window lies in the image and its channels in the pixels.
+        unsafe {
+            while channel + V::LANES <= channels {
+                self.vector::<V, true>(&window, channel);
+                channel += V::LANES;
             }
-            channel += V::LANES;
+            if channel < channels {
+                self.vector::<V, false>(&window, channel);
+            }
         }
     }
+
+    /// One vector of channels of a window.
+    #[inline(always)]
+    unsafe fn vector<V: Vector, const WHOLE: bool>(&mut self, window: &Window, channel: usize) {
+        let (width, channels) = (self.pool.width, self.pool.channels);
+        let lanes = V::LANES.min(channels - channel);
+        // SAFETY: the caller's promise; partial vectors name their lanes.
+        unsafe {
+            let start = if MAXIMUM { f32::NEG_INFINITY } else { 0.0 };
+            let mut result = V::splat(start);
+            for row in 0..window.rows {
+                let from = window.from + row * width * channels + channel;
+                let from = self.input.as_ptr().add(from);
+                for column in 0..window.columns {
+                    let value = load::<V, WHOLE>(from.add(column * channels), lanes);
+                    result = if MAXIMUM {
+                        value.max_or_nan(result)
+                    } else {
+                        result.add(value)
+                    };
+                }
+            }
+            if !MAXIMUM {
+                result = result.mul(V::splat(window.share));
+            }
+            let to = self.output.as_mut_ptr().add(window.to + channel);
+            if WHOLE {
+                result.store(to);
+            } else {
+                result.store_partial(to, lanes);
+            }
+        }
+    }
+}
+
+/// A window and the pixel of the output that it becomes.
+struct Window {
+    /// The first element of the window in the input.
+    from: usize,
+    rows: usize,
+    columns: usize,
+    /// The first element of the pixel in the output.
+    to: usize,
+    /// What the sum over the window is multiplied with.
+    share: f32,
 }

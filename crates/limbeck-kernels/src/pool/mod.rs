@@ -32,17 +32,20 @@ pub struct Pool {
     pub stride: [usize; 2],
     /// Rows and columns around the input; at most half a window, so that none is empty.
     pub padding: [usize; 2],
+    /// Whether a last window that reaches beyond the padding counts, if it starts in the input or in the padding before it.
+    pub ceil: bool,
 }
 
 impl Pool {
-    /// Rows of the output: `(height + 2 padding - kernel) / stride + 1`, rounded down.
+    /// Rows of the output: `(height + 2 padding - kernel) / stride + 1`, rounded down, and one more where
+    /// [`ceil`](Self::ceil) asks for it.
     ///
     /// # Panics
     ///
     /// If the window does not fit into the padded input or the stride is zero.
     #[must_use]
     pub fn output_height(&self) -> usize {
-        (self.height + 2 * self.padding[0] - self.kernel[0]) / self.stride[0] + 1
+        self.output_size(self.height, 0)
     }
 
     /// Columns of the output, by the same formula.
@@ -52,7 +55,15 @@ impl Pool {
     /// As [`output_height`](Self::output_height).
     #[must_use]
     pub fn output_width(&self) -> usize {
-        (self.width + 2 * self.padding[1] - self.kernel[1]) / self.stride[1] + 1
+        self.output_size(self.width, 1)
+    }
+
+    fn output_size(&self, size: usize, axis: usize) -> usize {
+        let (stride, padding) = (self.stride[axis], self.padding[axis]);
+        let room = size + 2 * padding - self.kernel[axis];
+        let whole = room / stride + 1;
+        let more = self.ceil && !room.is_multiple_of(stride) && whole * stride < size + padding;
+        whole + usize::from(more)
     }
 
     /// Elements of the input.
@@ -91,6 +102,19 @@ impl Pool {
             self.padding[1],
             self.width,
         )
+    }
+
+    /// What the sum over a window is divided by.
+    #[inline(always)]
+    fn count(&self, output_row: usize, output_column: usize, padding: bool) -> usize {
+        if !padding {
+            return self.rows(output_row).len() * self.columns(output_column).len();
+        }
+        let extent = |start: usize, size: usize, axis: usize| {
+            self.kernel[axis].min(size + 2 * self.padding[axis] - start)
+        };
+        extent(output_row * self.stride[0], self.height, 0)
+            * extent(output_column * self.stride[1], self.width, 1)
     }
 
     fn check(&self, input: usize, output: usize) {

@@ -9,7 +9,7 @@ use super::tile::{Columns, Rows, tile};
 use crate::activation::{Activation, apply};
 use crate::dispatch::{self, Kernel};
 use crate::processor::Processor;
-use crate::scratch::with_scratch;
+use crate::scratch::Scratch;
 use crate::sharing::Shared;
 use crate::vector::Vector;
 
@@ -68,21 +68,20 @@ impl Product<'_> {
             return;
         }
         let start = |panel| panels.start(panel) * panels.lanes * self.right.inner;
-        with_scratch(size, |packed| {
-            let packed = Shared::new(packed);
-            (0..panels.count).into_par_iter().for_each(|panel| {
-                // SAFETY: panels do not overlap.
-                let part = unsafe { packed.part(start(panel), start(panel + 1) - start(panel)) };
-                self.pack(processor, panels, panel, part);
-            });
-            let rows = TASK / (3 * panels.lanes * self.right.inner);
-            self.tasks(&panels, rows.next_multiple_of(8).max(8), |panel, rows| {
-                let right = Columns {
-                    pointer: packed.at(start(panel)),
-                    stride: panels.width(panel) * panels.lanes,
-                };
-                self.multiply(processor, panels, panel, rows, right);
-            });
+        let mut scratch = Scratch::new(size);
+        let packed = Shared::new(scratch.values());
+        (0..panels.count).into_par_iter().for_each(|panel| {
+            // SAFETY: panels do not overlap.
+            let part = unsafe { packed.part(start(panel), start(panel + 1) - start(panel)) };
+            self.pack(processor, panels, panel, part);
+        });
+        let rows = TASK / (3 * panels.lanes * self.right.inner);
+        self.tasks(&panels, rows.next_multiple_of(8).max(8), |panel, rows| {
+            let right = Columns {
+                pointer: packed.at(start(panel)),
+                stride: panels.width(panel) * panels.lanes,
+            };
+            self.multiply(processor, panels, panel, rows, right);
         });
     }
 
@@ -114,14 +113,13 @@ impl Product<'_> {
             self.multiply(processor, panels, panel, rows, right);
             return;
         }
-        with_scratch(self.right.inner * width, |packed| {
-            self.pack(processor, panels, panel, packed);
-            let right = Columns {
-                pointer: packed.as_ptr(),
-                stride: width,
-            };
-            self.multiply(processor, panels, panel, rows, right);
-        });
+        let mut packed = Scratch::new(self.right.inner * width);
+        self.pack(processor, panels, panel, packed.values());
+        let right = Columns {
+            pointer: packed.as_ptr(),
+            stride: width,
+        };
+        self.multiply(processor, panels, panel, rows, right);
     }
 
     fn pack(self, processor: Processor, panels: Panels, panel: usize, packed: &mut [f32]) {

@@ -6,9 +6,11 @@
 mod backend;
 mod values;
 
+mod channels;
 mod convolution;
 mod elementwise;
 mod frozen;
+mod layer_norm;
 mod linear;
 mod loss;
 mod norm;
@@ -18,13 +20,15 @@ mod update;
 
 use burn::tensor::{DType, Device, Tensor};
 
+pub use channels::{concatenate, split};
 pub use convolution::{Convolution, convolution};
 pub use elementwise::{add, apply, channel_shuffle, to_channels_first, to_channels_last};
 pub use frozen::{EvaluatedNorm, FrozenConvolution};
+pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use loss::{cross_entropy, log_softmax, soft_targets};
 pub use norm::{Affine, BatchNorm, Before, Normalized, batch_norm, scale_and_shift};
-pub use pool::{Reduction, Window, global_average_pool, pool};
+pub use pool::{Reduction, Window, global_average_pool, global_max_pool, pool};
 pub use shortcut::{Shortcut, Shortcuts};
 pub use update::{Moments, adam, sgd, sum_of_squares};
 

@@ -31,6 +31,8 @@ pub struct Window {
     pub stride: [usize; 2],
     /// Rows and columns around the image on each side, at most half a window.
     pub padding: [usize; 2],
+    /// Whether a last window that reaches beyond the padding counts, if it starts in the image or in the padding before it.
+    pub ceil: bool,
 }
 
 /// The reduction of every window of `input`, `[batch, height, width, channels]`.
@@ -60,6 +62,7 @@ impl Reduce {
             kernel: self.window.kernel,
             stride: self.window.stride,
             padding: self.window.padding,
+            ceil: self.window.ceil,
         }
     }
 }
@@ -110,6 +113,19 @@ impl Operation for Reduce {
 #[must_use]
 pub fn global_average_pool(input: Tensor<4>) -> Tensor<4> {
     Tensor::from_dispatch(run(vec![input.into_dispatch()], Global).swap_remove(0))
+}
+
+/// The maximum over height and width of `input`, `[batch, height, width, channels]`: `[batch, 1, 1, channels]`.
+#[must_use]
+pub fn global_max_pool(input: Tensor<4>) -> Tensor<4> {
+    let [_, height, width, _] = input.dims();
+    let window = Window {
+        kernel: [height, width],
+        stride: [1, 1],
+        padding: [0, 0],
+        ceil: false,
+    };
+    pool(input, window, Reduction::Maximum)
 }
 
 #[derive(Debug)]

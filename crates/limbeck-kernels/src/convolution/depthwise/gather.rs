@@ -2,11 +2,12 @@
 
 use rayon::prelude::*;
 
+use super::pairs::Pattern;
 use super::plan::{Phase, Plan};
 use crate::activation::{Activation, apply};
 use crate::dispatch::{self, Kernel};
 use crate::processor::Processor;
-use crate::scratch::with_scratch;
+use crate::scratch::Scratch;
 use crate::vector::Vector;
 
 /// Elements of the target that are worth a task.
@@ -23,52 +24,67 @@ pub(super) fn gather(
     target: &mut [f32],
 ) {
     let channels = plan.channels;
-    with_scratch(weight.len(), |taps| {
-        let kernel = plan.kernel[0] * plan.kernel[1];
-        for (channel, weight) in weight.chunks_exact(kernel).enumerate() {
-            for (tap, weight) in weight.iter().enumerate() {
-                taps[tap * channels + channel] = *weight;
-            }
+    let mut scratch = Scratch::new(weight.len());
+    let taps = scratch.values();
+    let kernel = plan.kernel[0] * plan.kernel[1];
+    for (channel, weight) in weight.chunks_exact(kernel).enumerate() {
+        for (tap, weight) in weight.iter().enumerate() {
+            taps[tap * channels + channel] = *weight;
         }
-        let taps = &*taps;
-        let row = plan.target[1] * channels;
-        let rows = TASK.div_ceil(row);
-        target
-            .par_chunks_mut(rows * row)
-            .enumerate()
-            .for_each(|(task, target)| {
-                let kernel = Rows {
-                    plan,
-                    source,
-                    taps,
-                    bias,
-                    activation,
-                    target,
-                    first: task * rows,
-                };
-                // SAFETY: the lengths were checked, and the plan reads within the source.
-                unsafe { dispatch::run(processor, kernel) };
-            });
-    });
+    }
+    let taps = &*taps;
+    let row = plan.target[1] * channels;
+    let rows = TASK.div_ceil(row);
+    target
+        .par_chunks_mut(rows * row)
+        .enumerate()
+        .for_each(|(task, target)| {
+            let kernel = Rows {
+                plan,
+                source,
+                taps,
+                bias,
+                activation,
+                target,
+                first: task * rows,
+            };
+            // SAFETY: the lengths were checked, and the plan reads within the source.
+            unsafe { dispatch::run(processor, kernel) };
+        });
 }
 
 /// Rows of the target, counted through the batch.
-struct Rows<'a> {
-    plan: &'a Plan,
-    source: &'a [f32],
+pub(super) struct Rows<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) source: &'a [f32],
     /// `[kernel, kernel, channels]`.
-    taps: &'a [f32],
+    pub(super) taps: &'a [f32],
     bias: Option<&'a [f32]>,
     activation: Activation,
     target: &'a mut [f32],
-    first: usize,
+    pub(super) first: usize,
 }
 
 impl Kernel for Rows<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector>(mut self) {
         let channels = self.plan.channels;
+        let pattern = Pattern::of(self.plan);
         for row in 0..self.target.len() / (self.plan.target[1] * channels) {
+            if let Some(pattern) = pattern {
+                let mut channel = 0;
+                // SAFETY: the channels lie in the pixels.
+                unsafe {
+                    while channel + V::LANES <= channels {
+                        self.row_of_pairs::<V, true>(row, pattern, channel);
+                        channel += V::LANES;
+                    }
+                    if channel < channels {
+                        self.row_of_pairs::<V, false>(row, pattern, channel);
+                    }
+                }
+                continue;
+            }
             for phase in &self.plan.phases {
                 let mut channel = 0;
                 // SAFETY: the channels lie in the pixels.
@@ -256,7 +272,7 @@ impl Rows<'_> {
 
     /// A column of a phase some of whose taps read outside the source.
     #[inline(always)]
-    unsafe fn border<V: Vector, const WHOLE: bool>(
+    pub(super) unsafe fn border<V: Vector, const WHOLE: bool>(
         &mut self,
         row: usize,
         phase: &Phase,
@@ -287,7 +303,7 @@ impl Rows<'_> {
     }
 
     #[inline(always)]
-    unsafe fn write<V: Vector, const WHOLE: bool>(
+    pub(super) unsafe fn write<V: Vector, const WHOLE: bool>(
         &mut self,
         row: usize,
         column: usize,

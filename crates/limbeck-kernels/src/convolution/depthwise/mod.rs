@@ -6,6 +6,7 @@
 //! weighted pixels (`gather.rs`).
 
 mod gather;
+mod pairs;
 mod plan;
 mod weight;
 
