@@ -3,9 +3,9 @@
 mod reference;
 
 use limbeck_kernels::norm::{
-    BatchNormGradients, BatchNormSaved, NormOutput, ChannelStatistics, LayerNormGradients, backward_on,
-    layer_norm_backward_on, layer_norm_on, normalize_in_place_on, normalize_on, scale_and_offset,
-    statistics_on,
+    BatchNormGradients, BatchNormSaved, ChannelStatistics, LayerNormGradients, NormOutput,
+    backward_on, layer_norm_backward_on, layer_norm_on, normalize_in_place_on, normalize_on,
+    scale_and_offset, statistics_on,
 };
 use limbeck_kernels::{Activation, Processor};
 use proptest::prelude::*;
@@ -267,7 +267,15 @@ fn the_output_can_be_recomputed_and_a_gradient_added() {
             let (scale, offset) = scale_and_offset(&found, &gamma, &beta, EPSILON);
             let mut output = vec![0.0; rows * channels];
             for activation in [Activation::None, Activation::Relu, Activation::Relu6] {
-                normalize_on(processor, &input, &scale, &offset, None, activation, &mut output);
+                normalize_on(
+                    processor,
+                    &input,
+                    &scale,
+                    &offset,
+                    None,
+                    activation,
+                    &mut output,
+                );
                 let gradients = |from: NormOutput<'_>, add: Option<&[f32]>| {
                     let saved = BatchNormSaved {
                         input: &input,
@@ -289,7 +297,10 @@ fn the_output_can_be_recomputed_and_a_gradient_added() {
                     backward_on(processor, saved, &grad_output, gradients);
                     (of_input, of_gamma, of_beta)
                 };
-                let recomputed = NormOutput::Recomputed { scale: &scale, offset: &offset };
+                let recomputed = NormOutput::Recomputed {
+                    scale: &scale,
+                    offset: &offset,
+                };
                 let (plain, of_gamma, of_beta) = gradients(NormOutput::Saved(&output), None);
                 assert_eq!(
                     (plain.clone(), of_gamma.clone(), of_beta.clone()),

@@ -64,7 +64,12 @@ impl Run<'_> {
             // The shortcut may be the unit's own input.
             Some(number) => match values[number].clone() {
                 Some(value) => Some(value.channels_last()?),
-                None => return Err(crate::Error::Device(format!("`{}` lost an input", first.name))),
+                None => {
+                    return Err(crate::Error::Device(format!(
+                        "`{}` lost an input",
+                        first.name
+                    )));
+                }
             },
             None => None,
         };

@@ -24,8 +24,7 @@ impl Unit {
     pub(super) fn residual(&self, graph: &Graph, plan: &Plan) -> Option<usize> {
         let steps = self.steps.iter().map(|&step| &plan.steps()[step]);
         let mut pairs = steps.clone().zip(steps.skip(1));
-        let (before, add) =
-            pairs.find(|(_, step)| matches!(graph.nodes[step.node].op, Op::Add))?;
+        let (before, add) = pairs.find(|(_, step)| matches!(graph.nodes[step.node].op, Op::Add))?;
         let other = add.inputs.iter().find(|&input| *input != before.outputs[0]);
         other.copied()
     }

@@ -122,9 +122,11 @@ mod kernels {
         target: *mut f32,
     ) {
         // SAFETY: the caller's promise.
-        unsafe { run::<__m512, Pairs, { AVX512.narrow }, { AVX512.wide }>(
+        unsafe {
+            run::<__m512, Pairs, { AVX512.narrow }, { AVX512.wide }>(
                 plan, inputs, unit, sums, target,
-            ); }
+            );
+        }
     }
 }
 

@@ -65,7 +65,9 @@ impl Plan {
             .min(lanes.div_ceil(64))
             .min(groups.len());
         let tilings = Offsets::of_bands(&of, &bands, layout.plane);
-        let tilings = tilings.into_iter().map(|offsets| Tiling::new(offsets, family.tile()));
+        let tilings = tilings
+            .into_iter()
+            .map(|offsets| Tiling::new(offsets, family.tile()));
         Self {
             tilings: tilings.collect(),
             of,

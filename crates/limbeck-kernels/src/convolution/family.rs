@@ -167,9 +167,11 @@ unsafe fn run_avx512(
     target: *mut f32,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { run::<std::arch::x86_64::__m512, Single, { AVX512.narrow }, { AVX512.wide }>(
+    unsafe {
+        run::<std::arch::x86_64::__m512, Single, { AVX512.narrow }, { AVX512.wide }>(
             plan, inputs, unit, sums, target,
-        ); }
+        );
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -182,7 +184,9 @@ unsafe fn run_avx2(
     target: *mut f32,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { run::<std::arch::x86_64::__m256, Single, { AVX2.narrow }, { AVX2.wide }>(
+    unsafe {
+        run::<std::arch::x86_64::__m256, Single, { AVX2.narrow }, { AVX2.wide }>(
             plan, inputs, unit, sums, target,
-        ); }
+        );
+    }
 }

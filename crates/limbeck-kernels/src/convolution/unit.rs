@@ -68,7 +68,9 @@ pub(super) unsafe fn run<V: Vector, M: Arithmetic<V>, const P: usize, const WIDE
     let Plan { of, layout, .. } = plan;
     let window = Window::new(of, unit.band, layout.plane);
     let Tiling {
-        offsets: Offsets { sources, targets, .. },
+        offsets: Offsets {
+            sources, targets, ..
+        },
         narrow,
         wide,
     } = unit.tiling;

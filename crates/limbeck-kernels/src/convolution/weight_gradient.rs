@@ -226,10 +226,7 @@ unsafe fn accumulate<V: Vector, const M: usize, const WIDE: usize>(
                 window.gather::<V, Single>(chunk, job.input.as_ptr(), scratch.as_mut_ptr());
                 let base = match layout.plane {
                     Some(_) => scratch.as_ptr(),
-                    None => job
-                        .input
-                        .as_ptr()
-                        .add(first_source + chunk.channels.start),
+                    None => job.input.as_ptr().add(first_source + chunk.channels.start),
                 };
                 for lanes in groups {
                     let panel = panel::<V>(of, output, lanes, targets, &mut gradients);

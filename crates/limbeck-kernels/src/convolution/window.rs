@@ -189,11 +189,7 @@ impl<'a> Window<'a> {
         let [image, row, column] = match self.plane {
             Some(width) => {
                 let row = self.columns * width;
-                [
-                    self.rows * row,
-                    of.stride[0] * row,
-                    of.stride[1] * width,
-                ]
+                [self.rows * row, of.stride[0] * row, of.stride[1] * width]
             }
             None => {
                 let row = of.source.width * of.source.pixel;

@@ -6,7 +6,9 @@ mod joined;
 mod module;
 mod operators;
 mod plan;
+mod prepared;
 mod reference;
+mod shortcuts;
 mod windows;
 
 use burn::module::Module;
