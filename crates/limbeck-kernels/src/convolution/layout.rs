@@ -9,7 +9,9 @@ use std::ops::Range;
 use super::correlation::Correlation;
 
 /// Channels per plane of a gathered source: one cache line per pixel.
-const PLANE: usize = 16;
+pub(super) const PLANE: usize = 16;
+/// Channels of a source that fill one plane of half a cache line per pixel, such as 16 channels in pairs.
+pub(super) const HALF_PLANE: usize = 8;
 /// Most steps of a chunk: their weights for 32 output channels take 144 KiB.
 const STEPS: usize = 1152;
 
@@ -90,7 +92,7 @@ impl Layout {
             let channels = start..start + count;
             let runs = if direct {
                 single_run(correlation, &channels, &mut weights)
-            } else if correlation.source.channels < PLANE {
+            } else if correlation.source.channels < PLANE && channels.len() != HALF_PLANE {
                 merged_runs(correlation, &mut weights)
             } else {
                 plane_runs(correlation, &channels, &mut weights)

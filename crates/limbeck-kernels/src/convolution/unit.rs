@@ -2,6 +2,7 @@
 
 use super::correlate::Plan;
 use super::family::{Arithmetic, Tile};
+use super::layout::{HALF_PLANE, PLANE};
 use super::panels::Lanes;
 use super::tile::{Consecutive, Finish, Scattered, Work, tile};
 use super::window::{Band, Offsets, Window};
@@ -49,11 +50,12 @@ impl Tiling {
     }
 }
 
-/// A tile's first pixel, its number of pixels, and whether they are consecutive.
+/// A tile's first pixel and its number of pixels.
 struct Cut {
     first: usize,
     count: usize,
-    consecutive: bool,
+    /// The floats from each pixel to the next, where they are a plane's.
+    step: Option<usize>,
 }
 
 /// Computes a unit with tiles of `P` pixels, or of `WIDE` for groups of a single vector.
@@ -152,27 +154,18 @@ fn cut(offsets: &[usize], wide: usize, narrow: usize) -> Vec<Cut> {
     let mut first = 0;
     while first < offsets.len() {
         let rest = &offsets[first..];
-        let consecutive = rest.len() >= wide
-            && rest[..wide]
-                .windows(2)
-                .all(|pair| pair[1] == pair[0] + STEP);
-        let count = if consecutive {
-            wide
-        } else {
-            narrow.min(rest.len())
-        };
-        cuts.push(Cut {
-            first,
-            count,
-            consecutive,
+        let step = [PLANE, HALF_PLANE].into_iter().find(|step| {
+            rest.len() >= wide && rest[..wide].windows(2).all(|pair| pair[1] == pair[0] + step)
         });
+        let count = match step {
+            Some(_) => wide,
+            None => narrow.min(rest.len()),
+        };
+        cuts.push(Cut { first, count, step });
         first += count;
     }
     cuts
 }
-
-/// The distance of consecutive pixels that tiles are specialised for.
-const STEP: usize = 16;
 
 #[inline(always)]
 unsafe fn tiles<V: Vector, M: Arithmetic<V>, const P: usize, const WIDE: usize, const N: usize>(
@@ -188,16 +181,23 @@ unsafe fn tiles<V: Vector, M: Arithmetic<V>, const P: usize, const WIDE: usize, 
         let range = cut.first..cut.first + cut.count;
         // SAFETY: the caller's promise.
         unsafe {
-            if cut.consecutive {
-                let pixels = Consecutive::<STEP>(base.add(sources[cut.first]));
-                tile::<V, M, _, WIDE, N>(work, pixels, &targets[range]);
-            } else {
-                // Pixels beyond the last repeat it; they are computed and not written.
-                let mut pixels = [std::ptr::null(); P];
-                for (index, pixel) in pixels.iter_mut().enumerate() {
-                    *pixel = base.add(sources[cut.first + index.min(cut.count - 1)]);
+            match cut.step {
+                Some(PLANE) => {
+                    let pixels = Consecutive::<PLANE>(base.add(sources[cut.first]));
+                    tile::<V, M, _, WIDE, N>(work, pixels, &targets[range]);
                 }
-                tile::<V, M, _, P, N>(work, Scattered(pixels), &targets[range]);
+                Some(_) => {
+                    let pixels = Consecutive::<HALF_PLANE>(base.add(sources[cut.first]));
+                    tile::<V, M, _, WIDE, N>(work, pixels, &targets[range]);
+                }
+                None => {
+                    // Pixels beyond the last repeat it; they are computed and not written.
+                    let mut pixels = [std::ptr::null(); P];
+                    for (index, pixel) in pixels.iter_mut().enumerate() {
+                        *pixel = base.add(sources[cut.first + index.min(cut.count - 1)]);
+                    }
+                    tile::<V, M, _, P, N>(work, Scattered(pixels), &targets[range]);
+                }
             }
         }
     }
