@@ -16,6 +16,7 @@ mod geometry;
 mod layout;
 mod packed;
 mod panels;
+mod rows;
 mod tile;
 mod unit;
 mod weight_gradient;

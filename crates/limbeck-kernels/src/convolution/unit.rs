@@ -155,7 +155,10 @@ fn cut(offsets: &[usize], wide: usize, narrow: usize) -> Vec<Cut> {
     while first < offsets.len() {
         let rest = &offsets[first..];
         let step = [PLANE, HALF_PLANE].into_iter().find(|step| {
-            rest.len() >= wide && rest[..wide].windows(2).all(|pair| pair[1] == pair[0] + step)
+            rest.len() >= wide
+                && rest[..wide]
+                    .windows(2)
+                    .all(|pair| pair[1] == pair[0] + step)
         });
         let count = match step {
             Some(_) => wide,

@@ -11,8 +11,9 @@ use rayon::prelude::*;
 
 use super::correlation::Correlation;
 use super::family::Single;
-use super::layout::Layout;
+use super::layout::{Layout, PLANE};
 use super::panels::{Lanes, lane_groups, padded_channels, scatter_panels};
+use super::rows::{Rows, taps_of_row};
 use super::window::{Band, Offsets, Window, bands, equal_parts};
 use crate::Processor;
 use crate::prefetch::Ahead;
@@ -207,6 +208,8 @@ unsafe fn accumulate<V: Vector, const M: usize, const WIDE: usize>(
         };
         let (first_source, first_target) = window.first_pixel();
         let output = job.grad_output.as_ptr().wrapping_add(first_target);
+        // Whether neighbours in a row lie side by side.
+        let in_rows = layout.plane == Some(PLANE) && of.stride[1] == 1;
         let mut scratch = Scratch::new(window.scratch_length(layout.widest_chunk()));
         let mut gradients = Scratch::new(targets.len() * 2 * V::LANES);
         let runs: usize = layout.chunks.iter().map(|chunk| chunk.runs.len()).sum();
@@ -237,13 +240,29 @@ unsafe fn accumulate<V: Vector, const M: usize, const WIDE: usize>(
                     let group_sums = sums.add(layout.steps() * lanes.first);
                     for (block, offsets) in sources.chunks(BLOCK).enumerate() {
                         let panel = panel.add(block * BLOCK * lanes.count);
-                        for run in &chunk.runs {
+                        let mut runs = &chunk.runs[..];
+                        while let Some((run, rest)) = runs.split_first() {
                             next_input.fetch();
                             next_gradients.fetch();
                             let offset = window.run_offset(run.plane, run.row, run.column);
                             let source = base.add(offset);
                             let sums = group_sums.add(run.step * lanes.count);
-                            if lanes.vectors == 1 {
+                            runs = rest;
+                            if lanes.vectors == 1
+                                && V::LANES == 16
+                                && in_rows
+                                && taps_of_row(run, rest)
+                            {
+                                let rows = Rows {
+                                    source,
+                                    offsets,
+                                    panel,
+                                    column: block * BLOCK % of.target.columns,
+                                    columns: of.target.columns,
+                                };
+                                rows.add::<V>(sums, run.length);
+                                runs = &rest[2..];
+                            } else if lanes.vectors == 1 {
                                 steps::<V, WIDE, 1>(source, offsets, panel, sums, run.length);
                             } else {
                                 steps::<V, M, 2>(source, offsets, panel, sums, run.length);
