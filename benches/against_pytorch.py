@@ -8,6 +8,9 @@
 Each pair is measured in rounds that alternate (Limbeck, PyTorch, Limbeck, PyTorch, ...), so that what else the machine does meets
 both alike. Printed are the ratios of the medians over the rounds, Limbeck / PyTorch: below 1 Limbeck is faster. Run it on a machine
 that does nothing else. Needs `pip install torch`; nothing else is compared, and no weights are read.
+
+PyTorch runs with glibc's allocator told to keep freed memory, without which it maps and clears its activations anew at every step; what
+users get who set nothing is measured with `--allocator default`.
 """
 
 import argparse
@@ -33,8 +36,12 @@ PAIRS = [
 ]
 
 
-def run(command):
-    done = subprocess.run(command, capture_output=True, text=True)
+# The largest threshold that glibc takes.
+KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(8 << 30), "MALLOC_TOP_PAD_": str(64 << 20)}
+
+
+def run(command, environment=None):
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(environment or {})})
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}\n{done.stderr}")
     return json.loads(done.stdout)
@@ -57,7 +64,8 @@ def measure(options, pair, folder):
     files = [printed(options.limbeck, network, classes, shape, folder) for network in (teacher, student)]
     peer = [options.python, os.path.join(HERE, "torch_peer.py"), "--teacher", files[0], "--student", files[1], *common]
     peer += ["--layout", options.layout]
-    rounds = [(run(ours), run(peer)) for _ in range(options.rounds)]
+    environment = KEPT_MEMORY if options.allocator == "tuned" else {}
+    rounds = [(run(ours), run(peer, environment)) for _ in range(options.rounds)]
     result = {"teacher": teacher, "student": student, "method": method, "batch": batch, "size": size}
     for key in ("step_ms", "teacher_forward_ms", "student_forward_ms"):
         medians = [statistics.median(side[key]["median"] for side in sides) for sides in zip(*rounds)]
@@ -75,6 +83,7 @@ def main():
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--layout", choices=["nchw", "channels_last"], default="channels_last")
+    parser.add_argument("--allocator", choices=["tuned", "default"], default="tuned", help="PyTorch's")
     parser.add_argument("--only", help="pairs whose student has this name")
     parser.add_argument("--json", action="store_true", help="one JSON document per pair")
     options = parser.parse_args()

@@ -284,24 +284,39 @@ impl Run<'_> {
     }
 
     fn linear(&self, steps: &[&Step], values: &mut [Option<Value>]) -> Result<Option<Value>> {
-        let first = steps[0];
-        let Some(Value::Feature(Feature::Rank2(x))) = values[first.inputs[0]].clone() else {
+        let Some(Value::Feature(x)) = values[steps[0].inputs[0]].clone() else {
             return Ok(None);
         };
+        let output: Feature = match x {
+            Feature::Rank2(x) => self.linear_rows(steps, x)?.into(),
+            other => each_rank!(other, x => {
+                let mut sizes = x.dims();
+                let Some((inputs, rows)) = sizes.split_last_mut() else {
+                    return Ok(None);
+                };
+                let output = self.linear_rows(steps, x.reshape([rows.iter().product(), *inputs]))?;
+                [_, *inputs] = output.dims();
+                output.reshape(sizes).into()
+            }),
+        };
+        Ok(Some(Value::Feature(output)))
+    }
+
+    /// The linear layer, and the activation behind it, of rows `[rows, inputs]`.
+    fn linear_rows(&self, steps: &[&Step], x: Tensor<2>) -> Result<Tensor<2>> {
+        let first = steps[0];
         let activation = self.parts(steps).activation;
         let prepared = self.network.prepared.as_ref();
         if let Some(prepared) = prepared.filter(|_| !self.trains)
             && let Some(layer) = prepared.linear(self, first)?
         {
-            let [batch, inputs] = x.dims();
-            let image = layer.forward(x.reshape([batch, 1, 1, inputs]), None, activation);
+            let [rows, inputs] = x.dims();
+            let image = layer.forward(x.reshape([rows, 1, 1, inputs]), None, activation);
             let [.., outputs] = image.dims();
-            let output: Tensor<2> = image.reshape([batch, outputs]);
-            return Ok(Some(Value::Feature(output.into())));
+            return Ok(image.reshape([rows, outputs]));
         }
         let (weight, bias) = (self.weight(first, "weight")?, self.bias(first)?);
-        let output = kernels::linear(x, weight, bias, activation);
-        Ok(Some(Value::Feature(output.into())))
+        Ok(kernels::linear(x, weight, bias, activation))
     }
 
     fn layer_norm(

@@ -165,6 +165,26 @@ fn many_channels_are_summed_in_chunks() {
     });
 }
 
+/// Taps side by side are computed together where a single vector of target channels reads full planes.
+#[test]
+fn taps_side_by_side_share_what_they_read() {
+    for width in [1, 2, 3, 5, 16, 17, 33, 150] {
+        check(&Convolution::same([3, 7, width], [16, 16], 3));
+    }
+    for (channels, kernel) in [([32, 10], 3), ([48, 16], 5), ([16, 48], 4), ([40, 16], 3)] {
+        check(&Convolution::same([2, 6, 19], channels, kernel));
+    }
+    check(&Convolution {
+        dilation: [2; 2],
+        ..Convolution::same([2, 9, 20], [16, 16], 3)
+    });
+    check(&Convolution {
+        stride: [2, 1],
+        padding: [0; 2],
+        ..Convolution::same([2, 9, 40], [16, 16], 3)
+    });
+}
+
 #[test]
 fn large_maps_are_cut_into_bands_of_rows() {
     check(&Convolution::same([1, 70, 41], [5, 17], 3));
