@@ -204,32 +204,22 @@ impl Operation for Evaluate {
         ];
         let residual = residual.first().map(values);
         let (bias, activation) = (bias.as_deref(), self.activation);
-        let output = filled(&shape, |to| match packed {
-            Packed::Dense(weight) => {
-                let epilogue = Epilogue {
-                    bias,
-                    residual,
-                    activation,
-                    statistics: None,
-                };
-                convolution::forward_packed(&of, values(input), weight, epilogue, to);
+        let epilogue = Epilogue {
+            bias,
+            residual,
+            activation,
+            statistics: None,
+        };
+        let input = values(input);
+        let output = filled(&shape, |to| match (packed, depthwise(&of)) {
+            (Packed::Dense(weight), _) => {
+                convolution::forward_packed(&of, input, weight, epilogue, to);
             }
-            Packed::Depthwise(weight) => {
-                let sizes = depthwise(&of).unwrap_or_else(|| {
-                    unreachable!("whether it is depthwise does not depend on the image")
-                });
-                if residual.is_some() {
-                    let epilogue = Epilogue {
-                        bias,
-                        residual,
-                        activation,
-                        statistics: None,
-                    };
-                    convolution::forward(&of, values(input), weight, epilogue, to);
-                } else {
-                    let input = values(input);
-                    convolution::depthwise::forward(sizes, input, weight, bias, activation, to);
-                }
+            (Packed::Depthwise(weight), Some(sizes)) if residual.is_none() => {
+                convolution::depthwise::forward(sizes, input, weight, bias, activation, to);
+            }
+            (Packed::Depthwise(weight), _) => {
+                convolution::forward(&of, input, weight, epilogue, to);
             }
         });
         Forward {
