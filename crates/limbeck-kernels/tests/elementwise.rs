@@ -5,7 +5,7 @@ mod reference;
 use limbeck_kernels::Processor;
 use limbeck_kernels::elementwise::{
     Function, accumulate_on, add_on, apply_on, backward_on, concatenate, multiply_add_on,
-    multiply_on, nchw_to_nhwc_on, nhwc_to_nchw_on, shuffle, split,
+    multiply_on, nchw_to_nhwc_on, nhwc_to_nchw_on, shuffle, split, subtract_on,
 };
 use proptest::prelude::*;
 use reference::{assert_close, random, wide};
@@ -104,6 +104,8 @@ proptest! {
             let mut accumulated = left.clone();
             accumulate_on(processor, &mut accumulated, &right);
             prop_assert_eq!(&accumulated, &found);
+            subtract_on(processor, &left, &right, &mut found);
+            assert_close("difference", &found, &both(|l, r| l - r), 1e-6);
             multiply_on(processor, &left, &right, &mut found);
             assert_close("product", &found, &both(|l, r| l * r), 1e-6);
             multiply_add_on(processor, &left, 3.0, 0.5, &mut found);

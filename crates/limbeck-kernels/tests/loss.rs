@@ -5,7 +5,7 @@ mod reference;
 use limbeck_kernels::Processor;
 use limbeck_kernels::loss::{
     SoftTarget, cross_entropy_on, log_softmax_backward_on, log_softmax_on, scale_rows,
-    soft_targets_on,
+    soft_targets_on, softmax_backward_on, softmax_on,
 };
 use proptest::prelude::*;
 use reference::{assert_close, assert_same_for_any_threads, random};
@@ -141,6 +141,43 @@ proptest! {
                 .collect();
             let mut back = vec![0.0; rows * classes];
             log_softmax_backward_on(processor, rows, temperature, &found, &gradient, &mut back);
+            assert_close("slopes", &back, &slopes, 1e-5);
+        }
+    }
+
+    #[test]
+    fn softmaxes(
+        (rows, classes) in shapes(),
+        size in prop::sample::select(vec![1.0f32, 10.0, 1e4]),
+        seed in 0u64..1 << 40,
+    ) {
+        let logits: Vec<f32> = random(seed, rows * classes).iter().map(|x| x * size).collect();
+        let gradient = random(seed + 1, rows * classes);
+        let expected: Vec<f64> = logits
+            .chunks(classes)
+            .flat_map(|row| log_softmax(row, 1.0))
+            .map(f64::exp)
+            .collect();
+        for processor in Processor::available() {
+            let mut found = vec![0.0; rows * classes];
+            softmax_on(processor, rows, &logits, &mut found);
+            assert_close("shares", &found, &expected, 1e-5);
+            let slopes: Vec<f64> = expected
+                .chunks(classes)
+                .zip(gradient.chunks(classes))
+                .flat_map(|(row, gradient)| {
+                    let mean: f64 = row.iter().zip(gradient).map(|(p, &g)| p * f64::from(g)).sum();
+                    row.iter()
+                        .zip(gradient)
+                        .map(move |(p, &g)| p * (f64::from(g) - mean))
+                        .collect::<Vec<f64>>()
+                })
+                .collect();
+            let mut back = vec![0.0; rows * classes];
+            softmax_backward_on(processor, rows, &found, &gradient, &mut back);
+            // Where one class has it all its slope is a difference of equals; beside the share its error shows as what it is.
+            back.iter_mut().zip(&found).for_each(|(slope, share)| *slope += share);
+            let slopes: Vec<f64> = slopes.iter().zip(&expected).map(|(s, p)| s + p).collect();
             assert_close("slopes", &back, &slopes, 1e-5);
         }
     }

@@ -2,6 +2,7 @@
 
 mod reference;
 
+use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::module::{avg_pool2d, max_pool2d};
 use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -87,6 +88,41 @@ proptest! {
             &images,
             |images| vec![kernels::concatenate(images.to_vec())],
             |images| vec![Tensor::cat(images.to_vec(), 3)],
+        );
+    }
+
+    #[test]
+    fn elements_and_softmaxes(
+        sizes in (1usize..6, 1usize..20, 1usize..40),
+        seed in 0u64..1 << 40,
+    ) {
+        let shape = [sizes.0, sizes.1, sizes.2];
+        let pair = [drawn::<3>(seed, shape), drawn(seed + 1, shape)];
+        agree(
+            &pair,
+            |t| {
+                let [a, b] = [&t[0], &t[1]].map(Clone::clone);
+                let product = kernels::multiply(a.clone(), b.clone());
+                vec![
+                    kernels::add(a.clone(), b.clone()),
+                    kernels::subtract(a.clone(), b),
+                    kernels::multiply_add(product, 0.5, -2.0),
+                    kernels::multiply(a.clone(), a),
+                ]
+            },
+            |t| {
+                let [a, b] = [&t[0], &t[1]].map(Clone::clone);
+                let product = a.clone() * b.clone();
+                vec![a.clone() + b.clone(), a.clone() - b, product * 0.5 - 2.0, a.clone() * a]
+            },
+        );
+        agree(
+            &pair[..1],
+            |t| vec![kernels::softmax(t[0].clone()), kernels::log_softmax(3.0, t[0].clone())],
+            |t| {
+                let scaled = t[0].clone() / 3.0;
+                vec![softmax(t[0].clone(), 2), log_softmax(scaled, 2)]
+            },
         );
     }
 

@@ -8,6 +8,7 @@ use limbeck_kernels::tensor::{
 };
 
 use super::execute::Value;
+use super::features::combined;
 use super::node::Run;
 use super::schedule::{Unit, is_symmetric};
 use super::{ImageLayout, Step};
@@ -41,7 +42,7 @@ impl Run<'_> {
             return self.layer_norm(first, norm, values);
         }
         if first.layout != ImageLayout::ChannelsLast {
-            return Ok(None);
+            return self.of_features(first, op, values);
         }
         let mut parts = self.parts(&steps);
         if let Some((step, _)) = parts.norm
@@ -125,7 +126,11 @@ impl Run<'_> {
                 };
                 kernels::apply(function, take(values, first.inputs[0])?)
             }
-            Op::Add if first.inputs.len() == 2 => {
+            Op::ScaleShift(line) => {
+                let image = take(values, first.inputs[0])?;
+                kernels::multiply_add(image, line.scale as f32, line.shift as f32)
+            }
+            Op::Add | Op::Subtract | Op::Multiply if first.inputs.len() == 2 => {
                 let [left, right] = [0, 1].map(|side| values[first.inputs[side]].clone());
                 let (Some(left), Some(right)) = (left, right) else {
                     return Ok(None);
@@ -134,7 +139,7 @@ impl Run<'_> {
                 if left.dims() != right.dims() {
                     return Ok(None);
                 }
-                kernels::add(left, right)
+                combined(op, left, right)
             }
             _ => return Ok(None),
         };
@@ -358,7 +363,7 @@ fn window(pool: &Pool2d) -> Window {
     }
 }
 
-fn function(activation: Activation) -> Option<Function> {
+pub(super) fn function(activation: Activation) -> Option<Function> {
     Some(match activation {
         Activation::Relu => Function::Relu,
         Activation::Relu6 => Function::Relu6,

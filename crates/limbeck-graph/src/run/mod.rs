@@ -5,6 +5,7 @@
 //! the order of execution, the memory layout of images and when each value is forgotten.
 
 mod execute;
+mod features;
 mod joined;
 mod layout;
 mod module;

@@ -16,6 +16,17 @@ impl Map for Add {
 }
 
 #[derive(Clone, Copy)]
+struct Subtract;
+
+impl Map for Subtract {
+    #[inline(always)]
+    unsafe fn apply<V: Vector>(&self, first: V, second: V) -> V {
+        // SAFETY: the caller's promise.
+        unsafe { first.sub(second) }
+    }
+}
+
+#[derive(Clone, Copy)]
 struct Multiply;
 
 impl Map for Multiply {
@@ -74,6 +85,24 @@ pub fn accumulate(values: &mut [f32], more: &[f32]) {
 /// As [`accumulate`], and if this machine lacks the instructions.
 pub fn accumulate_on(processor: Processor, values: &mut [f32], more: &[f32]) {
     map(processor, None, more, values, Add);
+}
+
+/// `output = left - right`.
+///
+/// # Panics
+///
+/// If the lengths differ.
+pub fn subtract(left: &[f32], right: &[f32], output: &mut [f32]) {
+    subtract_on(Processor::best(), left, right, output);
+}
+
+/// [`subtract`] with the instructions of `processor`.
+///
+/// # Panics
+///
+/// As [`subtract`], and if this machine lacks the instructions.
+pub fn subtract_on(processor: Processor, left: &[f32], right: &[f32], output: &mut [f32]) {
+    map(processor, Some(left), right, output, Subtract);
 }
 
 /// `output = left * right`.

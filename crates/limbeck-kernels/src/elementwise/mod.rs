@@ -8,6 +8,7 @@ mod map;
 
 pub use arithmetic::{
     accumulate, accumulate_on, add, add_on, multiply, multiply_add, multiply_add_on, multiply_on,
+    subtract, subtract_on,
 };
 pub use channels::{concatenate, narrow, shuffle, split};
 pub use function::{Function, apply, apply_on, backward, backward_on};

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::softmax::{greatest, powers, sum_of_deviations};
+use super::rows::{greatest, powers, sum_of_deviations};
 use super::{TASK, classes};
 use crate::dispatch::{self, Kernel};
 use crate::functions::exp;

@@ -1,11 +1,11 @@
-//! Losses over `[rows, classes]` logits, with their gradients in the same pass, and the log-softmax
-//! that others are made of.
+//! Losses over `[rows, classes]` logits, with their gradients in the same pass, and softmaxes and their logarithms.
 //!
 //! Losses are unreduced: one value per row, and the gradient of each row is that of its own loss.
 //! [`scale_rows`] turns it into the gradient of whatever the losses are reduced to.
 
 mod cross_entropy;
 mod log_softmax;
+mod rows;
 mod soft_targets;
 mod softmax;
 
@@ -14,6 +14,7 @@ use rayon::prelude::*;
 pub use cross_entropy::{cross_entropy, cross_entropy_on};
 pub use log_softmax::{log_softmax, log_softmax_backward, log_softmax_backward_on, log_softmax_on};
 pub use soft_targets::{SoftTarget, soft_targets, soft_targets_on};
+pub use softmax::{softmax, softmax_backward, softmax_backward_on, softmax_on};
 
 /// Elements of one task.
 const TASK: usize = 8 * 1024;

@@ -1,101 +1,145 @@
-//! What the losses do with a row of logits.
+//! Softmaxes.
 
-use crate::functions::exp;
+use rayon::prelude::*;
+
+use super::rows::{greatest, powers, products};
+use super::{TASK, classes};
+use crate::dispatch::{self, Kernel};
+use crate::processor::Processor;
 use crate::vector::Vector;
 
-/// The greatest of `length` values.
+/// `result = softmax(logits)` of each of `rows` rows.
 ///
-/// # Safety
+/// # Panics
 ///
-/// They are readable and the processor has the instructions of `V`.
-#[inline(always)]
-pub(super) unsafe fn greatest<V: Vector>(values: *const f32, length: usize) -> f32 {
-    // SAFETY: the caller's promise; partial vectors name their lanes.
-    unsafe {
-        let mut greatest = V::splat(f32::NEG_INFINITY);
-        let mut index = 0;
-        while index + V::LANES <= length {
-            greatest = greatest.max(V::load(values.add(index)));
-            index += V::LANES;
-        }
-        let mut lanes = [f32::NEG_INFINITY; 16];
-        greatest.store(lanes.as_mut_ptr());
-        let mut result = f32::NEG_INFINITY;
-        for lane in 0..V::LANES {
-            result = result.max(lanes[lane]);
-        }
-        while index < length {
-            result = result.max(*values.add(index));
-            index += 1;
-        }
-        result
-    }
+/// If the lengths disagree.
+pub fn softmax(rows: usize, logits: &[f32], result: &mut [f32]) {
+    softmax_on(Processor::best(), rows, logits, result);
 }
 
-/// Writes `e^((x - shift) factor)` of `length` values to `powers` and gives their sum.
+/// [`softmax`] with the instructions of `processor`.
 ///
-/// # Safety
+/// # Panics
 ///
-/// `values` are readable, `powers` is writable and the processor has the instructions of `V`.
-#[inline(always)]
-pub(super) unsafe fn powers<V: Vector>(
-    values: *const f32,
-    shift: f32,
-    factor: f32,
-    length: usize,
-    powers: *mut f32,
-) -> f32 {
-    // SAFETY: the caller's promise; partial vectors name their lanes.
-    unsafe {
-        let (shift, factor) = (V::splat(shift), V::splat(factor));
-        let mut sum = V::zero();
-        let mut index = 0;
-        while index + V::LANES <= length {
-            let power = exp(V::load(values.add(index)).sub(shift).mul(factor));
-            power.store(powers.add(index));
-            sum = sum.add(power);
-            index += V::LANES;
-        }
-        let mut total = sum.sum();
-        if index < length {
-            let lanes = length - index;
-            let power = exp(V::load_partial(values.add(index), lanes)
-                .sub(shift)
-                .mul(factor));
-            power.store_partial(powers.add(index), lanes);
-            // The lanes that are not in use hold anything.
-            for lane in 0..lanes {
-                total += *powers.add(index + lane);
+/// As [`softmax`], and if this machine lacks the instructions.
+pub fn softmax_on(processor: Processor, rows: usize, logits: &[f32], result: &mut [f32]) {
+    assert_eq!(
+        result.len(),
+        logits.len(),
+        "logits and result differ in length"
+    );
+    let classes = classes(logits.len(), rows);
+    let task = TASK.div_ceil(classes) * classes;
+    let tasks = logits.par_chunks(task).zip(result.par_chunks_mut(task));
+    tasks.for_each(|(logits, result)| {
+        let kernel = Forward {
+            classes,
+            logits,
+            result,
+        };
+        // SAFETY: the chunks have the same rows.
+        unsafe { dispatch::run(processor, kernel) };
+    });
+}
+
+/// `grad_logits = result (gradient - sum_c gradient_c result_c)` of each of `rows` rows, given the `result` of
+/// [`softmax`].
+///
+/// # Panics
+///
+/// If the lengths disagree.
+pub fn softmax_backward(rows: usize, result: &[f32], gradient: &[f32], grad_logits: &mut [f32]) {
+    softmax_backward_on(Processor::best(), rows, result, gradient, grad_logits);
+}
+
+/// [`softmax_backward`] with the instructions of `processor`.
+///
+/// # Panics
+///
+/// As [`softmax_backward`], and if this machine lacks the instructions.
+pub fn softmax_backward_on(
+    processor: Processor,
+    rows: usize,
+    result: &[f32],
+    gradient: &[f32],
+    grad_logits: &mut [f32],
+) {
+    let length = result.len();
+    assert_eq!(
+        gradient.len(),
+        length,
+        "result and gradient differ in length"
+    );
+    assert_eq!(grad_logits.len(), length, "the gradients differ in length");
+    let classes = classes(length, rows);
+    let task = TASK.div_ceil(classes) * classes;
+    let inputs = result.par_chunks(task).zip(gradient.par_chunks(task));
+    let tasks = inputs.zip(grad_logits.par_chunks_mut(task));
+    tasks.for_each(|((result, gradient), grad_logits)| {
+        let kernel = Backward {
+            classes,
+            result,
+            gradient,
+            grad_logits,
+        };
+        // SAFETY: the chunks have the same rows.
+        unsafe { dispatch::run(processor, kernel) };
+    });
+}
+
+struct Forward<'a> {
+    classes: usize,
+    logits: &'a [f32],
+    result: &'a mut [f32],
+}
+
+impl Kernel for Forward<'_> {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let classes = self.classes;
+        let rows = self.logits.chunks_exact(classes);
+        for (logits, result) in rows.zip(self.result.chunks_exact_mut(classes)) {
+            let (logits, result) = (logits.as_ptr(), result.as_mut_ptr());
+            // SAFETY: both have `classes` elements.
+            unsafe {
+                let shift = greatest::<V>(logits, classes);
+                let share = V::splat(1.0 / powers::<V>(logits, shift, 1.0, classes, result));
+                for class in (0..classes).step_by(V::LANES) {
+                    let lanes = V::LANES.min(classes - class);
+                    let power = V::load_partial(result.add(class), lanes);
+                    power.mul(share).store_partial(result.add(class), lanes);
+                }
             }
         }
-        total
     }
 }
 
-/// The sum of `x - shift` over `length` values.
-///
-/// # Safety
-///
-/// They are readable and the processor has the instructions of `V`.
-#[inline(always)]
-pub(super) unsafe fn sum_of_deviations<V: Vector>(
-    values: *const f32,
-    shift: f32,
-    length: usize,
-) -> f32 {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut sum = V::zero();
-        let mut index = 0;
-        while index + V::LANES <= length {
-            sum = sum.add(V::load(values.add(index)).sub(V::splat(shift)));
-            index += V::LANES;
+struct Backward<'a> {
+    classes: usize,
+    result: &'a [f32],
+    gradient: &'a [f32],
+    grad_logits: &'a mut [f32],
+}
+
+impl Kernel for Backward<'_> {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let classes = self.classes;
+        let rows = self.result.chunks_exact(classes);
+        let rows = rows.zip(self.gradient.chunks_exact(classes));
+        for ((result, gradient), output) in rows.zip(self.grad_logits.chunks_exact_mut(classes)) {
+            let (result, gradient) = (result.as_ptr(), gradient.as_ptr());
+            let output = output.as_mut_ptr();
+            // SAFETY: all of them have `classes` elements.
+            unsafe {
+                let mean = V::splat(products::<V>(result, gradient, classes));
+                for class in (0..classes).step_by(V::LANES) {
+                    let lanes = V::LANES.min(classes - class);
+                    let share = V::load_partial(result.add(class), lanes);
+                    let slope = V::load_partial(gradient.add(class), lanes).sub(mean);
+                    share.mul(slope).store_partial(output.add(class), lanes);
+                }
+            }
         }
-        let mut total = sum.sum();
-        while index < length {
-            total += *values.add(index) - shift;
-            index += 1;
-        }
-        total
     }
 }

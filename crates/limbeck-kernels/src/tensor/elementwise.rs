@@ -1,4 +1,4 @@
-//! Operations on each element, and the copies between layouts.
+//! Functions of each element, and the copies between layouts.
 
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
@@ -42,47 +42,6 @@ impl Operation for Apply {
         vec![Some(filled(gradient.layout().shape(), |to| {
             elementwise::backward(self.0, values(&saved[0]), values(gradient), to);
         }))]
-    }
-}
-
-/// `left + right` of tensors of one shape.
-///
-/// # Panics
-///
-/// If the shapes differ.
-#[must_use]
-pub fn add<const D: usize>(left: Tensor<D>, right: Tensor<D>) -> Tensor<D> {
-    assert_eq!(
-        left.dims(),
-        right.dims(),
-        "sums are of tensors of one shape"
-    );
-    let operands = vec![left.into_dispatch(), right.into_dispatch()];
-    Tensor::from_dispatch(run(operands, Add).swap_remove(0))
-}
-
-#[derive(Debug)]
-struct Add;
-
-impl Operation for Add {
-    fn forward(&self, inputs: &[FlexTensor]) -> Forward {
-        let output = filled(inputs[0].layout().shape(), |to| {
-            elementwise::add(values(&inputs[0]), values(&inputs[1]), to);
-        });
-        Forward {
-            output,
-            constants: Vec::new(),
-            saved: Vec::new(),
-        }
-    }
-
-    fn backward(
-        &self,
-        _saved: &[FlexTensor],
-        gradient: &FlexTensor,
-        _wanted: &[bool],
-    ) -> Vec<Option<FlexTensor>> {
-        vec![Some(gradient.clone()), Some(gradient.clone())]
     }
 }
 

@@ -1,4 +1,4 @@
-//! Losses on logits `[rows, classes]`, one value per row, and the log-softmax.
+//! Losses on logits `[rows, classes]`, one value per row.
 
 use burn::tensor::{Int, Tensor};
 use burn_flex::FlexTensor;
@@ -6,49 +6,6 @@ use burn_flex::FlexTensor;
 use super::backend::{Forward, Operation, run};
 use super::values::{filled, list, values};
 use crate::loss::{self, SoftTarget};
-
-/// `log softmax(logits / temperature)` of each row.
-///
-/// # Panics
-///
-/// If there is no row or class, or the temperature is not positive.
-#[must_use]
-pub fn log_softmax(temperature: f32, logits: Tensor<2>) -> Tensor<2> {
-    let operation = LogSoftmax { temperature };
-    Tensor::from_dispatch(run(vec![logits.into_dispatch()], operation).swap_remove(0))
-}
-
-#[derive(Debug)]
-struct LogSoftmax {
-    temperature: f32,
-}
-
-impl Operation for LogSoftmax {
-    fn forward(&self, inputs: &[FlexTensor]) -> Forward {
-        let shape = inputs[0].layout().shape();
-        let output = filled(shape, |to| {
-            loss::log_softmax(shape[0], self.temperature, values(&inputs[0]), to);
-        });
-        Forward {
-            saved: vec![output.clone()],
-            output,
-            constants: Vec::new(),
-        }
-    }
-
-    fn backward(
-        &self,
-        saved: &[FlexTensor],
-        gradient: &FlexTensor,
-        _wanted: &[bool],
-    ) -> Vec<Option<FlexTensor>> {
-        let shape = gradient.layout().shape();
-        let (result, gradient) = (values(&saved[0]), values(gradient));
-        vec![Some(filled(shape, |to| {
-            loss::log_softmax_backward(shape[0], self.temperature, result, gradient, to);
-        }))]
-    }
-}
 
 /// What `form` says of each row of `student` logits under a `target` of log-probabilities, see
 /// [`loss::soft_targets`]. No gradient flows to the target.

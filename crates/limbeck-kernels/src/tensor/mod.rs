@@ -6,6 +6,7 @@
 mod backend;
 mod values;
 
+mod arithmetic;
 mod channels;
 mod convolution;
 mod elementwise;
@@ -16,20 +17,23 @@ mod loss;
 mod norm;
 mod pool;
 mod shortcut;
+mod softmax;
 mod update;
 
 use burn::tensor::{DType, Device, Tensor};
 
+pub use arithmetic::{add, multiply, multiply_add, subtract};
 pub use channels::{concatenate, split};
 pub use convolution::{Convolution, convolution};
-pub use elementwise::{add, apply, channel_shuffle, to_channels_first, to_channels_last};
+pub use elementwise::{apply, channel_shuffle, to_channels_first, to_channels_last};
 pub use frozen::{EvaluatedNorm, FrozenConvolution};
 pub use layer_norm::layer_norm;
 pub use linear::linear;
-pub use loss::{cross_entropy, log_softmax, soft_targets};
+pub use loss::{cross_entropy, soft_targets};
 pub use norm::{Affine, BatchNorm, Before, Normalized, batch_norm, scale_and_shift};
 pub use pool::{Reduction, Window, global_average_pool, global_max_pool, pool};
 pub use shortcut::{Shortcut, Shortcuts};
+pub use softmax::{log_softmax, softmax};
 pub use update::{Moments, adam, sgd, sum_of_squares};
 
 use crate::processor;
