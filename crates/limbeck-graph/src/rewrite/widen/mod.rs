@@ -6,7 +6,7 @@
 
 mod channels;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngExt;
 
@@ -76,7 +76,12 @@ pub fn widen(network: Weighted, layer: &str, widening: &Widening) -> Result<Weig
     let copies = (old..new).map(|_| random.random_range(0..old));
     let map: Vec<usize> = (0..old).chain(copies).collect();
     let channels = Channels::new(&network.graph, &analysis, &value, map).map_err(error)?;
-    let Weighted { mut graph, weights } = network.clone();
+    let names = network.graph.weights.keys();
+    let shared: BTreeSet<String> = names
+        .filter(|name| network.users(name) > 1)
+        .cloned()
+        .collect();
+    let Weighted { mut graph, weights } = network;
     let mut wider = Wider {
         channels: &channels,
         widening,
@@ -85,9 +90,7 @@ pub fn widen(network: Weighted, layer: &str, widening: &Widening) -> Result<Weig
     };
     for node in &mut graph.nodes {
         let changed = wider.node(node, &analysis.values);
-        let names = node.weights.values();
-        let shared = names.filter(|name| network.users(name) > 1).count() > 0;
-        if changed && shared {
+        if changed && node.weights.values().any(|name| shared.contains(name)) {
             return Err(error(format!(
                 "node `{}` shares its weights with another one",
                 node.name
