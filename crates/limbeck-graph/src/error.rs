@@ -63,6 +63,16 @@ pub enum Error {
         /// What is wrong, expected and got.
         problem: String,
     },
+    /// A rewrite does not apply to a graph.
+    #[error("cannot {rewrite} `{place}`: {problem}")]
+    Rewrite {
+        /// What was to be done: widen, deepen, replace.
+        rewrite: &'static str,
+        /// The value or node that was named.
+        place: String,
+        /// What is in the way, expected and got.
+        problem: String,
+    },
     /// A file does not hold usable weights.
     #[error("cannot use `{}` as weights: {problem}", path.display())]
     Weights {

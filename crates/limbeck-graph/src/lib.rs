@@ -9,6 +9,7 @@
 //! | [`ir`] | the graph: nodes, operators, weights, validation, shape inference |
 //! | [`build`] | a builder that names things the way checkpoints do |
 //! | [`run`] | the compiled graph on Burn tensors; memory layouts |
+//! | [`rewrite`] | folded batch norms, other blocks, wider and deeper layers |
 //! | [`cost`] | parameters, multiply-adds and activation bytes per layer |
 //! | [`weights`] | safetensors in and out, PyTorch checkpoints in |
 //! | [`zoo`] | the networks of the literature |
@@ -23,6 +24,7 @@ pub mod initialise;
 pub mod ir;
 pub mod network;
 pub mod random;
+pub mod rewrite;
 pub mod run;
 pub mod shape;
 pub mod weights;

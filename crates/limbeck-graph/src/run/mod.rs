@@ -27,8 +27,8 @@ pub use layout::ImageLayout;
 pub use plan::{Plan, Step};
 
 use crate::ir::{Analysis, Graph, Op};
-use crate::weights::{HostTensor, Mismatch};
-use crate::{Error, Result, Seed, initialise};
+use crate::weights::{self, HostTensor};
+use crate::{Result, Seed, initialise};
 use module::TrainingFlag;
 use prepared::Prepared;
 use weight::{Storage, Weight};
@@ -203,20 +203,9 @@ impl CompiledGraph {
     /// stay.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] if weights are missing, unknown or of another shape.
+    /// [`Error::Mismatch`](crate::Error::Mismatch) if weights are missing, unknown or of another shape.
     pub fn load(mut self, weights: &BTreeMap<String, HostTensor>) -> Result<Self> {
-        if let Some(mismatch) = Mismatch::by_name(&self.graph, weights) {
-            return Err(Error::Mismatch(Box::new(mismatch)));
-        }
-        if let Some(short) = weights
-            .values()
-            .find(|host| host.shape.iter().product::<usize>() != host.values.len())
-        {
-            return Err(Error::Length {
-                shape: short.shape.clone(),
-                values: short.values.len(),
-            });
-        }
+        weights::check(&self.graph, weights)?;
         self.prepared = None;
         self.weights = self
             .weights

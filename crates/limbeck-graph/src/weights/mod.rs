@@ -19,6 +19,7 @@ pub use host::HostTensor;
 pub use pytorch::pytorch_from_bytes;
 pub use safetensors::{safetensors_from_bytes, write_safetensors};
 
+use crate::ir::Graph;
 use crate::{Error, Result};
 
 /// What a weights file holds.
@@ -83,6 +84,16 @@ pub fn checkpoint_from_bytes(bytes: &[u8], path: &Path) -> Result<Checkpoint> {
         path: path.to_owned(),
         problem: seen.to_owned(),
     })
+}
+
+/// Checks that `weights` are those of `graph`, name for name, and that each holds as many values as its shape says.
+pub(crate) fn check(graph: &Graph, weights: &BTreeMap<String, HostTensor>) -> Result<()> {
+    if let Some(mismatch) = Mismatch::by_name(graph, weights) {
+        return Err(Error::Mismatch(Box::new(mismatch)));
+    }
+    weights
+        .values()
+        .try_for_each(|host| HostTensor::check(&host.shape, host.values.len()))
 }
 
 /// A safetensors header is a JSON object after its length.
