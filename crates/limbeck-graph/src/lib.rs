@@ -11,6 +11,7 @@
 //! | [`run`] | the compiled graph on Burn tensors; memory layouts |
 //! | [`cost`] | parameters, multiply-adds and activation bytes per layer |
 //! | [`weights`] | safetensors in and out, PyTorch checkpoints in |
+//! | [`onnx`] | ONNX files as checked values, written back with other weights |
 //! | [`zoo`] | the networks of the literature |
 //! | [`network`] | the trait that a user's own Burn module implements |
 
@@ -22,6 +23,7 @@ pub mod files;
 pub mod initialise;
 pub mod ir;
 pub mod network;
+pub mod onnx;
 pub mod random;
 pub mod run;
 pub mod shape;
