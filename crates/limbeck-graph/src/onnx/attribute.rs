@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::node::Attribute;
 use super::read::Reader;
-use super::wire::Fields;
+use super::wire::{Field, Fields};
 
 /// The names of `AttributeProto.AttributeType` and the field that holds each type's value.
 const TYPES: [(i64, &str, u64); 14] = [
@@ -60,9 +60,9 @@ impl Reader<'_> {
         }
         let last = values.last();
         let value = match kind {
-            "FLOAT" => Attribute::Float(last.map_or(Ok(0.0), |field| field.float())?),
-            "INT" => Attribute::Int(last.map_or(Ok(0), |field| field.integer())?),
-            "STRING" => Attribute::Text(self.own(last.map_or(Ok(""), |field| field.text())?)?),
+            "FLOAT" => Attribute::Float(last.map_or(Ok(0.0), Field::float)?),
+            "INT" => Attribute::Int(last.map_or(Ok(0), Field::integer)?),
+            "STRING" => Attribute::Text(self.own(last.map_or(Ok(""), Field::text)?)?),
             "TENSOR" => match values.as_slice() {
                 [one] => Attribute::Tensor(self.tensor(one.message()?).map_err(wrong)?),
                 _ => return Err(wrong(format!("declares TENSOR but holds {}", values.len()))),

@@ -9,6 +9,7 @@ use super::external;
 use super::read::{Reader, element_type, pair};
 use super::tensor::{Payload, Tensor};
 use super::wire::{self, Field, Fields};
+use crate::weights::element::Element;
 
 /// The most dimensions of a tensor; ONNX's own operators know no more than a few.
 const MAX_RANK: usize = 32;
@@ -70,8 +71,7 @@ impl Reader<'_> {
             .iter()
             .try_fold(1usize, |count, &dimension| count.checked_mul(dimension));
         let element = tensor.element.element();
-        let bytes =
-            count.and_then(|count| count.checked_mul(element.map_or(1, |known| known.size())));
+        let bytes = count.and_then(|count| count.checked_mul(element.map_or(1, Element::size)));
         let (Some(count), Some(bytes)) = (count, bytes) else {
             return Err(format!("the dimensions {dims:?} are too large"));
         };
