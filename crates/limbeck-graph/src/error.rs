@@ -81,6 +81,14 @@ pub enum Error {
         /// What is wrong, expected and got.
         problem: String,
     },
+    /// A file is not a usable ONNX model, or a model cannot be written as asked.
+    #[error("cannot use `{}` as an ONNX model: {problem}", path.display())]
+    Onnx {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and where, expected and got.
+        problem: String,
+    },
     /// Weights do not fit a graph.
     #[error("{0}")]
     Mismatch(Box<crate::weights::Mismatch>),

@@ -12,6 +12,7 @@
 //! | [`rewrite`] | folded batch norms, other blocks, wider and deeper layers |
 //! | [`cost`] | parameters, multiply-adds and activation bytes per layer |
 //! | [`weights`] | safetensors in and out, PyTorch checkpoints in |
+//! | [`onnx`] | ONNX files as checked values, written back with other weights |
 //! | [`zoo`] | the networks of the literature |
 //! | [`network`] | the trait that a user's own Burn module implements |
 
@@ -23,6 +24,7 @@ pub mod files;
 pub mod initialise;
 pub mod ir;
 pub mod network;
+pub mod onnx;
 pub mod random;
 pub mod rewrite;
 pub mod run;

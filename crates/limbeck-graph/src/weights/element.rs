@@ -2,7 +2,7 @@
 
 /// The type of a tensor's elements in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Element {
+pub(crate) enum Element {
     F64,
     F32,
     F16,
@@ -22,14 +22,14 @@ pub(super) enum Element {
 
 /// The order of the bytes within an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ByteOrder {
+pub(crate) enum ByteOrder {
     Little,
     Big,
 }
 
 impl Element {
     /// Bytes per element, at least 1.
-    pub(super) const fn size(self) -> usize {
+    pub(crate) const fn size(self) -> usize {
         match self {
             Self::F64 | Self::I64 | Self::U64 => 8,
             Self::F32 | Self::I32 | Self::U32 => 4,
@@ -44,7 +44,7 @@ impl Element {
     ///
     /// # Errors
     /// If the type has no value in `f32`.
-    pub(super) fn decode(self, bytes: &[u8], order: ByteOrder) -> Result<Vec<f32>, String> {
+    pub(crate) fn decode(self, bytes: &[u8], order: ByteOrder) -> Result<Vec<f32>, String> {
         macro_rules! numbers {
             ($type:ty) => {{
                 const SIZE: usize = size_of::<$type>();

@@ -3,7 +3,7 @@
 //! [`read`] takes safetensors files and PyTorch checkpoints and recognises them by what is in them, [`fit`]
 //! matches their names with a graph's, [`write_safetensors`] writes what other programs can load.
 
-mod element;
+pub(crate) mod element;
 mod fit;
 mod host;
 mod pytorch;
@@ -102,7 +102,7 @@ fn looks_like_safetensors(bytes: &[u8]) -> bool {
 }
 
 /// The whole file, which must be a regular one: a device or a pipe has no end.
-fn bytes_of(path: &Path) -> std::io::Result<Vec<u8>> {
+pub(crate) fn bytes_of(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let about = file.metadata()?;
     if !about.is_file() {
