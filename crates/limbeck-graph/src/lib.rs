@@ -9,6 +9,7 @@
 //! | [`ir`] | the graph: nodes, operators, weights, validation, shape inference |
 //! | [`build`] | a builder that names things the way checkpoints do |
 //! | [`run`] | the compiled graph on Burn tensors; memory layouts |
+//! | [`derivative`] | gradients written as differentiable operations, for second derivatives |
 //! | [`cost`] | parameters, multiply-adds and activation bytes per layer |
 //! | [`weights`] | safetensors in and out, PyTorch checkpoints in |
 //! | [`zoo`] | the networks of the literature |
@@ -16,6 +17,7 @@
 
 pub mod build;
 pub mod cost;
+pub mod derivative;
 pub mod error;
 pub mod feature;
 pub mod files;
