@@ -49,14 +49,14 @@ pub(super) fn mean(gradient: Tensor<4>, pool: &Pool2d, size: [usize; 2]) -> Tens
         let shares =
             (0..windows).map(|window| 1.0 / counted(pool, axis, window, size[axis]) as f64);
         let shares = TensorData::new(shares.collect::<Vec<f64>>(), [windows]);
-        Tensor::from_data(shares.convert_dtype(kind), &device)
+        Tensor::from_data(shares, (&device, kind))
     };
     let gradient = gradient
         * shares(0, rows).reshape([1, 1, rows, 1])
         * shares(1, columns).reshape([1, 1, 1, columns]);
     let [down, right] = pool.kernel;
     let ones = TensorData::new(vec![1.0_f64; down * right], [1, 1, down, right]);
-    let ones = Tensor::from_data(ones.convert_dtype(kind), &device);
+    let ones = Tensor::from_data(ones, (&device, kind));
     let maps = gradient.reshape([batch * channels, 1, rows, columns]);
     cut(
         spread(maps, ones, pool.stride, [1; 2], 1),
