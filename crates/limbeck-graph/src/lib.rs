@@ -10,6 +10,7 @@
 //! | [`build`] | a builder that names things the way checkpoints do |
 //! | [`run`] | the compiled graph on Burn tensors; memory layouts |
 //! | [`rewrite`] | folded batch norms, other blocks, wider and deeper layers |
+//! | [`derivative`] | gradients written as differentiable operations, for second derivatives |
 //! | [`cost`] | parameters, multiply-adds and activation bytes per layer |
 //! | [`weights`] | safetensors in and out, PyTorch checkpoints in |
 //! | [`onnx`] | ONNX files as checked values, written back with other weights |
@@ -18,6 +19,7 @@
 
 pub mod build;
 pub mod cost;
+pub mod derivative;
 pub mod error;
 pub mod feature;
 pub mod files;

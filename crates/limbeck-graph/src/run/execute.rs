@@ -172,31 +172,39 @@ fn take_arguments(
 
 impl CompiledGraph {
     /// The names to record for each value's number: taps and outputs.
-    fn wanted<'a>(&'a self, taps: &'a Taps) -> Result<BTreeMap<usize, Vec<&'a str>>> {
+    pub(super) fn wanted<'a>(&'a self, taps: &'a Taps) -> Result<BTreeMap<usize, Vec<&'a str>>> {
         let mut wanted: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
         for name in taps.names().iter().chain(&self.graph.outputs) {
-            let value = self.graph.taps.get(name).unwrap_or(name);
-            let number = self.plan.values().iter().position(|known| known == value);
-            let float = self
-                .analysis
-                .values
-                .get(value)
-                .is_some_and(|value| value.kind == Kind::Float);
-            let Some(number) = number.filter(|_| float) else {
-                let known = self.tap_names();
-                return Err(Error::Unknown {
-                    kind: "tap",
-                    name: name.clone(),
-                    nearest: nearest(name, known.iter().map(String::as_str)),
-                });
-            };
-            wanted.entry(number).or_default().push(name);
+            wanted.entry(self.tapped(name)?).or_default().push(name);
         }
         Ok(wanted)
     }
 
+    /// The number of the float value that a tap, an input or an output of this name stands for.
+    pub(super) fn tapped(&self, name: &str) -> Result<usize> {
+        let value = self.graph.taps.get(name).map_or(name, String::as_str);
+        let number = self.plan.values().iter().position(|known| known == value);
+        let float = self
+            .analysis
+            .values
+            .get(value)
+            .is_some_and(|value| value.kind == Kind::Float);
+        number.filter(|_| float).ok_or_else(|| {
+            let known = self.tap_names();
+            Error::Unknown {
+                kind: "tap",
+                name: name.to_owned(),
+                nearest: nearest(name, known.iter().map(String::as_str)),
+            }
+        })
+    }
+
     /// Checks the inputs and puts them in the first places of `values`.
-    fn take_inputs(&self, inputs: &Inputs, values: &mut [Option<Value>]) -> Result<Run<'_>> {
+    pub(super) fn take_inputs(
+        &self,
+        inputs: &Inputs,
+        values: &mut [Option<Value>],
+    ) -> Result<Run<'_>> {
         let mut batch: Option<usize> = None;
         let mut device: Option<Device> = None;
         for (number, expected) in self.graph.inputs.iter().enumerate() {

@@ -10,7 +10,8 @@ mod joined;
 mod layout;
 mod module;
 mod node;
-mod ops;
+pub(crate) mod ops;
+mod pass;
 mod plan;
 mod prepared;
 mod schedule;
@@ -24,6 +25,7 @@ use burn::module::Param;
 use burn::tensor::Device;
 
 pub use layout::ImageLayout;
+pub(crate) use pass::Pass;
 pub use plan::{Plan, Step};
 
 use crate::ir::{Analysis, Graph, Op};

@@ -12,7 +12,7 @@ fn sizes<const D: usize>(sizes: &[usize]) -> Result<[usize; D]> {
 }
 
 /// The same values with the sizes `to`, 1 to 6 of them.
-pub(in crate::run) fn reshape(x: Feature, to: &[usize]) -> Result<Feature> {
+pub(crate) fn reshape(x: Feature, to: &[usize]) -> Result<Feature> {
     each_rank!(x, tensor => Ok(match to.len() {
         1 => Feature::Rank1(tensor.reshape(sizes::<1>(to)?)),
         2 => Feature::Rank2(tensor.reshape(sizes::<2>(to)?)),
@@ -24,7 +24,7 @@ pub(in crate::run) fn reshape(x: Feature, to: &[usize]) -> Result<Feature> {
 }
 
 /// The same values with axes of size 1 put in front until there are `rank`.
-pub(in crate::run) fn raise(x: Feature, rank: usize) -> Result<Feature> {
+pub(crate) fn raise(x: Feature, rank: usize) -> Result<Feature> {
     let shape = x.shape();
     if shape.len() >= rank {
         return Ok(x);
@@ -35,7 +35,7 @@ pub(in crate::run) fn raise(x: Feature, rank: usize) -> Result<Feature> {
 }
 
 /// The axes in another order.
-pub(in crate::run) fn permute(x: Feature, axes: &[usize]) -> Result<Feature> {
+pub(crate) fn permute(x: Feature, axes: &[usize]) -> Result<Feature> {
     each_rank!(x, tensor => permuted(tensor, axes).map(Feature::from))
 }
 
@@ -61,11 +61,7 @@ pub(in crate::run) fn split<const D: usize>(
 }
 
 /// The channels along `axis` dealt out in turn from `groups` groups.
-pub(in crate::run) fn shuffle<const D: usize>(
-    x: Tensor<D>,
-    axis: usize,
-    groups: usize,
-) -> Tensor<D> {
+pub(crate) fn shuffle<const D: usize>(x: Tensor<D>, axis: usize, groups: usize) -> Tensor<D> {
     let dims = x.dims();
     let outer: usize = dims[..axis].iter().product();
     let inner: usize = dims[axis + 1..].iter().product();

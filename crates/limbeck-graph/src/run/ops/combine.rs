@@ -23,18 +23,14 @@ macro_rules! same_rank {
 
 /// An elementwise operation of two values.
 #[derive(Clone, Copy)]
-pub(in crate::run) enum Elementwise {
+pub(crate) enum Elementwise {
     Add,
     Subtract,
     Multiply,
 }
 
 /// `a` and `b` combined element by element; axes of size 1 are repeated, missing ones put in front.
-pub(in crate::run) fn elementwise(
-    operation: Elementwise,
-    a: Feature,
-    b: Feature,
-) -> Result<Feature> {
+pub(crate) fn elementwise(operation: Elementwise, a: Feature, b: Feature) -> Result<Feature> {
     let rank = a.rank().max(b.rank());
     let (a, b) = (arrange::raise(a, rank)?, arrange::raise(b, rank)?);
     match operation {
@@ -45,14 +41,14 @@ pub(in crate::run) fn elementwise(
 }
 
 /// The matrix product over the last two axes; other axes of size 1 are repeated.
-pub(in crate::run) fn mat_mul(a: Feature, b: Feature) -> Result<Feature> {
+pub(crate) fn mat_mul(a: Feature, b: Feature) -> Result<Feature> {
     let rank = a.rank().max(b.rank());
     let (a, b) = (arrange::raise(a, rank)?, arrange::raise(b, rank)?);
     same_rank!(a, b, x, y => x.matmul(y))
 }
 
 /// Values of one rank side by side along `axis`.
-pub(in crate::run) fn concatenate(parts: Vec<Feature>, axis: usize) -> Result<Feature> {
+pub(crate) fn concatenate(parts: Vec<Feature>, axis: usize) -> Result<Feature> {
     macro_rules! cat {
         ($($variant:ident),*) => {
             match parts.first() {

@@ -3,10 +3,10 @@
 use burn::tensor::{Tensor, module};
 
 /// What a batch norm needs besides its input.
-pub(in crate::run) struct Affine {
-    pub(in crate::run) weight: Tensor<1>,
-    pub(in crate::run) bias: Tensor<1>,
-    pub(in crate::run) epsilon: f64,
+pub(crate) struct Affine {
+    pub(crate) weight: Tensor<1>,
+    pub(crate) bias: Tensor<1>,
+    pub(crate) epsilon: f64,
 }
 
 /// A normalised batch and its statistics per channel, for the running ones.
