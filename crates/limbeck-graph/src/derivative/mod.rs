@@ -59,7 +59,7 @@ impl CompiledGraph {
     /// assert_eq!(gradient.dims(), [5, 4]);
     /// // Trains the weights towards a small input gradient.
     /// let gradients = (gradient.clone() * gradient).sum().backward();
-    /// # drop(gradients);
+    /// # let _ = gradients;
     /// # Ok::<(), limbeck_graph::Error>(())
     /// ```
     ///
@@ -263,7 +263,7 @@ fn rule(pass: &Pass<'_>, step: &Step, position: usize, gradient: Feature) -> Res
         Op::MaxPool1d(pool) => {
             pool::largest_of_sequence(x.try_into()?, gradient.try_into()?, pool).into()
         }
-        Op::MaxPool2d(pool) => pool::largest(x.try_into()?, gradient.try_into()?, pool).into(),
+        Op::MaxPool2d(pool) => pool::largest(&x.try_into()?, gradient.try_into()?, pool).into(),
         Op::AvgPool1d(pool) => {
             let length = x.shape()[2];
             pool::mean_of_sequence(gradient.try_into()?, pool, length).into()

@@ -14,11 +14,11 @@ pub(super) fn largest_of_sequence(x: Tensor<3>, gradient: Tensor<3>, pool: &Pool
     let ([batch, channels, length], [_, _, windows]) = (x.dims(), gradient.dims());
     let x = x.reshape([batch, channels, 1, length]);
     let gradient = gradient.reshape([batch, channels, 1, windows]);
-    largest(x, gradient, &as_image(pool)).reshape([batch, channels, length])
+    largest(&x, gradient, &as_image(pool)).reshape([batch, channels, length])
 }
 
 /// Of the maxima of windows over `[batch, channels, height, width]`: each goes to the place of its maximum.
-pub(super) fn largest(x: Tensor<4>, gradient: Tensor<4>, pool: &Pool2d) -> Tensor<4> {
+pub(super) fn largest(x: &Tensor<4>, gradient: Tensor<4>, pool: &Pool2d) -> Tensor<4> {
     let dims = x.dims();
     let [batch, channels, height, width] = dims;
     let [_, _, rows, columns] = gradient.dims();
