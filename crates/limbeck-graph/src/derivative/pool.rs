@@ -28,7 +28,7 @@ pub(super) fn largest(x: &Tensor<4>, gradient: Tensor<4>, pool: &Pool2d) -> Tens
     options.ceil_mode = pool.ceil;
     let (maps, windows) = (batch * channels, rows * columns);
     let map: Tensor<2> = x.zeros_like().reshape([maps, height * width]);
-    let (_, places) = max_pool2d_with_indices(x.detach(), options);
+    let (_, places) = max_pool2d_with_indices(x.clone().detach(), options);
     let places: Tensor<2, Int> = places.reshape([maps, windows]);
     placed(map, places, gradient.reshape([maps, windows])).reshape(dims)
 }
