@@ -47,6 +47,14 @@ pub enum Precision {
 impl Precision {
     /// Every precision with its name in recipes.
     pub const CHOICES: [(&'static str, Self); 2] = [("fp32", Self::Fp32), ("bf16", Self::Bf16)];
+
+    /// What a compiled graph on `device` computes when it is asked for this precision.
+    #[must_use]
+    pub fn on(self, device: &Device) -> Self {
+        let multiplies = limbeck_kernels::tensor::supports(device)
+            && limbeck_kernels::convolution::bf16_available();
+        if multiplies { self } else { Self::Fp32 }
+    }
 }
 
 impl fmt::Display for Precision {

@@ -27,6 +27,7 @@ pub(crate) fn step(options: &BenchStep, global: &Global, output: &Output) -> Res
             ..SoftTargetSettings::default()
         }),
     };
+    let device = choice.open()?;
     let timing = Benchmark {
         teacher: zoo::build(&options.teacher, shape, classes)?,
         precision: options.precision,
@@ -44,12 +45,12 @@ pub(crate) fn step(options: &BenchStep, global: &Global, output: &Output) -> Res
         warmup: options.warmup as usize,
         steps: options.steps as usize,
     }
-    .run(&choice.open()?)?;
+    .run(&device)?;
     let peak_rss_mib = peak_rss_mib()?;
     let value = json!({
         "peer": concat!("limbeck ", env!("CARGO_PKG_VERSION")),
         "teacher": options.teacher,
-        "precision": options.precision,
+        "precision": options.precision.on(&device),
         "student": options.student,
         "method": match options.method {
             BenchMethod::None => "none",

@@ -80,7 +80,7 @@ pub(crate) fn eval(options: &Eval, global: &Global, output: &Output) -> Result<(
         "split": split,
         "input": info.shape,
         "normalization": normalization,
-        "precision": options.precision,
+        "precision": options.precision.on(&device),
         "top1": metrics.top1,
         "top5": metrics.top5,
         "nll": metrics.nll,

@@ -165,9 +165,14 @@ fn take_arguments(
             false => values[*number].clone(),
         };
         // A value is released only after its last use.
-        value.ok_or_else(|| Error::Device(format!("`{}` lost an input", step.name)))
+        value.ok_or_else(|| lost(step))
     };
     step.inputs.iter().enumerate().map(argument).collect()
+}
+
+/// That a value which a step needs was forgotten before, which the plan rules out.
+pub(super) fn lost(step: &Step) -> Error {
+    Error::Device(format!("`{}` lost an input", step.name))
 }
 
 impl CompiledGraph {

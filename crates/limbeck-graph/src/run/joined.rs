@@ -7,7 +7,7 @@ use limbeck_kernels::tensor::{
     self as kernels, Convolution, Reduction, Shortcut, Shortcuts, Window,
 };
 
-use super::execute::Value;
+use super::execute::{Value, lost};
 use super::features::combined;
 use super::node::Run;
 use super::schedule::{Unit, is_symmetric};
@@ -58,7 +58,7 @@ impl Run<'_> {
                 false => values[number].clone(),
             };
             value
-                .ok_or_else(|| crate::Error::Device(format!("`{}` lost an input", first.name)))
+                .ok_or_else(|| lost(first))
                 .and_then(Value::channels_last)
         };
         let residual = match unit.residual(&self.network.graph, plan) {
@@ -66,10 +66,7 @@ impl Run<'_> {
             Some(number) => match values[number].clone() {
                 Some(value) => Some(value.channels_last()?),
                 None => {
-                    return Err(crate::Error::Device(format!(
-                        "`{}` lost an input",
-                        first.name
-                    )));
+                    return Err(lost(first));
                 }
             },
             None => None,
@@ -100,10 +97,7 @@ impl Run<'_> {
                 // A value may stand in the list twice.
                 let image = |&input: &usize| match &values[input] {
                     Some(value) => value.clone().channels_last(),
-                    None => Err(crate::Error::Device(format!(
-                        "`{}` lost an input",
-                        first.name
-                    ))),
+                    None => Err(lost(first)),
                 };
                 let images: Result<Vec<_>> = first.inputs.iter().map(image).collect();
                 kernels::concatenate(images?)

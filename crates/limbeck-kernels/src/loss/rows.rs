@@ -1,7 +1,83 @@
-//! What the losses do with a row of logits.
+//! What losses and softmaxes do with a row of logits, and their way over all rows.
 
+use rayon::prelude::*;
+
+use super::{TASK, classes};
+use crate::dispatch::{self, Kernel};
 use crate::functions::exp;
+use crate::processor::Processor;
 use crate::vector::Vector;
+
+/// A function of one row, or of two rows of the same place, that gives a row.
+pub(super) trait RowMap: Copy + Sync {
+    /// Writes the result of `first` and `second`, each of `classes` values, to `result`.
+    ///
+    /// # Safety
+    ///
+    /// All of them have `classes` elements and the processor has the instructions of `V`.
+    unsafe fn row<V: Vector>(
+        self,
+        classes: usize,
+        first: *const f32,
+        second: *const f32,
+        result: *mut f32,
+    );
+}
+
+/// Applies `map` to each of `rows` rows of `first` and `second`; a map of one row is given it twice.
+pub(super) fn map_rows(
+    processor: Processor,
+    rows: usize,
+    [first, second]: [&[f32]; 2],
+    result: &mut [f32],
+    map: impl RowMap,
+) {
+    let length = result.len();
+    assert_eq!(first.len(), length, "rows and result differ in length");
+    assert_eq!(second.len(), length, "rows and result differ in length");
+    let classes = classes(length, rows);
+    let task = TASK.div_ceil(classes) * classes;
+    let inputs = first.par_chunks(task).zip(second.par_chunks(task));
+    let tasks = inputs.zip(result.par_chunks_mut(task));
+    tasks.for_each(|((first, second), result)| {
+        let kernel = Rows {
+            classes,
+            first,
+            second,
+            result,
+            map,
+        };
+        // SAFETY: the chunks have the same rows.
+        unsafe { dispatch::run(processor, kernel) };
+    });
+}
+
+struct Rows<'a, M> {
+    classes: usize,
+    first: &'a [f32],
+    second: &'a [f32],
+    result: &'a mut [f32],
+    map: M,
+}
+
+impl<M: RowMap> Kernel for Rows<'_, M> {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let classes = self.classes;
+        let inputs = self
+            .first
+            .chunks_exact(classes)
+            .zip(self.second.chunks_exact(classes));
+        for ((first, second), result) in inputs.zip(self.result.chunks_exact_mut(classes)) {
+            let (first, second) = (first.as_ptr(), second.as_ptr());
+            // SAFETY: all of them have `classes` elements.
+            unsafe {
+                self.map
+                    .row::<V>(classes, first, second, result.as_mut_ptr())
+            };
+        }
+    }
+}
 
 /// The greatest of `length` values.
 ///

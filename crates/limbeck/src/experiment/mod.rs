@@ -452,6 +452,14 @@ impl Experiment<'_, '_> {
                 "the data has no test split; the figures are those of {measured_on}"
             ));
         }
+        if let Some(asked) = plan.teacher.as_ref().map(|teacher| teacher.precision)
+            && asked.on(&self.device) != asked
+        {
+            warnings.push(format!(
+                "`teacher.precision` is {asked}, which this machine does not multiply in; the teacher answered in {}",
+                asked.on(&self.device)
+            ));
+        }
         Ok(Summary {
             name: plan.name.clone(),
             created: provenance::now(),

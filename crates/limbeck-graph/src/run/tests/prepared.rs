@@ -78,6 +78,8 @@ fn bfloat16_keeps_two_digits() {
         assert!(apart < 3e-2, "{name}: the outputs differ by {apart:e}");
         let rounds = limbeck_kernels::tensor::supports(&Device::flex()) && available;
         assert_eq!(apart > 1e-5, rounds, "{name}: {apart:e}");
+        let said = Precision::Bf16.on(&Device::flex());
+        assert_eq!(said == Precision::Bf16, rounds);
     }
 }
 
