@@ -89,6 +89,21 @@ pub enum Error {
         /// What is wrong and where, expected and got.
         problem: String,
     },
+    /// An ONNX model has a node whose operator cannot be trained here.
+    #[error(
+        "cannot use `{}` as a network that trains: {node}: {problem} (operator set {opset}); \
+         as a teacher it runs without training", path.display()
+    )]
+    Operator {
+        /// The file.
+        path: PathBuf,
+        /// The node and its operator.
+        node: String,
+        /// The version of the operator set.
+        opset: i64,
+        /// What is not supported, and what to do.
+        problem: String,
+    },
     /// Weights do not fit a graph.
     #[error("{0}")]
     Mismatch(Box<crate::weights::Mismatch>),

@@ -112,11 +112,7 @@ impl Builder {
                 let initialiser = self.initialiser(&op, needed.kind);
                 self.weights.insert(
                     weight_name.clone(),
-                    WeightSpec {
-                        shape: needed.shape,
-                        kind: needed.kind,
-                        initialiser,
-                    },
+                    WeightSpec::new(needed.shape, needed.kind, initialiser),
                 );
                 (needed.role.to_owned(), weight_name)
             })

@@ -1,6 +1,6 @@
 //! Derivatives of elementwise functions.
 
-use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, PI};
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, FRAC_2_SQRT_PI, PI};
 
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Bool, Tensor};
@@ -45,6 +45,22 @@ fn derivative<const D: usize>(function: Activation, x: Tensor<D>) -> Tensor<D> {
             let below = x.clone().clamp_max(0.0).exp().mul_scalar(alpha);
             below.mask_fill(positive(&x), 1.0)
         }
+        Activation::Clip { least, most } => {
+            let inside = x
+                .clone()
+                .greater_equal_elem(least)
+                .bool_and(x.clone().lower_equal_elem(most));
+            indicator(&x, inside, 1.0, 0.0)
+        }
+        Activation::Power { exponent } => x.powf_scalar(exponent - 1.0).mul_scalar(exponent),
+        Activation::SquareRoot => x.sqrt().recip().mul_scalar(0.5),
+        Activation::Reciprocal => x.powi_scalar(2).recip().neg(),
+        Activation::Exponential => x.exp(),
+        Activation::Logarithm => x.recip(),
+        Activation::Absolute => x.sign(),
+        Activation::Erf => x.powi_scalar(2).neg().exp().mul_scalar(FRAC_2_SQRT_PI),
+        Activation::Sine => x.cos(),
+        Activation::Cosine => x.sin().neg(),
     }
 }
 

@@ -317,7 +317,22 @@ fn rule(pass: &Pass<'_>, step: &Step, position: usize, gradient: Feature) -> Res
         }
         Op::Softmax(softmax) => dense::softmax(y()?, gradient, softmax.axis)?,
         Op::LogSoftmax(softmax) => dense::log_softmax(y()?, gradient, softmax.axis)?,
-        Op::Embedding(_) | Op::Parameter(_) => {
+        Op::View(_)
+        | Op::Expand(_)
+        | Op::Slice(_)
+        | Op::Take(_)
+        | Op::Pad(_)
+        | Op::Divide
+        | Op::Maximum
+        | Op::Minimum
+        | Op::Compare(_)
+        | Op::Where
+        | Op::Reduce(_)
+        | Op::Recurrent(_)
+        | Op::TokensAsFloats
+        | Op::Constant(_)
+        | Op::Embedding(_)
+        | Op::Parameter(_) => {
             return Err(Error::Node {
                 node: step.name.clone(),
                 op: pass.op(step).name(),

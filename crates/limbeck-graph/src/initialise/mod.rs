@@ -113,7 +113,12 @@ impl Initialiser {
     pub fn default_of(op: &Op, kind: WeightKind) -> Self {
         match (kind, op) {
             (WeightKind::NormScale | WeightKind::RunningVariance, _) => Self::ONES,
-            (WeightKind::NormShift | WeightKind::RunningMean, _) => Self::ZEROS,
+            (WeightKind::NormShift | WeightKind::RunningMean | WeightKind::Constant, _) => {
+                Self::ZEROS
+            }
+            (_, Op::Recurrent(recurrent)) => Self::Pytorch {
+                fan_in: recurrent.hidden,
+            },
             (_, Op::Embedding(_)) => Self::Normal { deviation: 1.0 },
             (_, Op::Parameter(_)) => Self::Normal { deviation: 0.02 },
             (WeightKind::Weight | WeightKind::Bias, op) => {
@@ -274,11 +279,8 @@ mod tests {
 
     #[test]
     fn a_weight_depends_on_the_seed_and_its_name_alone() {
-        let spec = WeightSpec {
-            shape: vec![3, 5],
-            kind: WeightKind::Weight,
-            initialiser: Initialiser::Normal { deviation: 1.0 },
-        };
+        let normal = Initialiser::Normal { deviation: 1.0 };
+        let spec = WeightSpec::new(vec![3, 5], WeightKind::Weight, normal);
         let first = values("fc.weight", &spec, Seed::new(7));
         assert_eq!(first, values("fc.weight", &spec, Seed::new(7)));
         assert_ne!(first, values("fc.weight", &spec, Seed::new(8)));

@@ -38,6 +38,34 @@ pub enum Activation {
         /// The limit below zero, usually 1.
         alpha: f64,
     },
+    /// `min(max(x, least), most)`; either may be infinite.
+    Clip {
+        /// The lower bound.
+        least: f64,
+        /// The upper bound.
+        most: f64,
+    },
+    /// `x^exponent`.
+    Power {
+        /// The exponent.
+        exponent: f64,
+    },
+    /// The square root of `x`.
+    SquareRoot,
+    /// `1 / x`.
+    Reciprocal,
+    /// `exp(x)`.
+    Exponential,
+    /// The natural logarithm of `x`.
+    Logarithm,
+    /// `|x|`.
+    Absolute,
+    /// The error function `2 / sqrt(pi) * integral of exp(-t^2) from 0 to x`.
+    Erf,
+    /// `sin(x)`.
+    Sine,
+    /// `cos(x)`.
+    Cosine,
 }
 
 impl Activation {
@@ -57,6 +85,16 @@ impl Activation {
             Self::HardSwish => "hard_swish",
             Self::Softplus => "softplus",
             Self::Elu { .. } => "elu",
+            Self::Clip { .. } => "clip",
+            Self::Power { .. } => "power",
+            Self::SquareRoot => "square_root",
+            Self::Reciprocal => "reciprocal",
+            Self::Exponential => "exponential",
+            Self::Logarithm => "logarithm",
+            Self::Absolute => "absolute",
+            Self::Erf => "erf",
+            Self::Sine => "sine",
+            Self::Cosine => "cosine",
         }
     }
 }

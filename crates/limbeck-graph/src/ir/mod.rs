@@ -6,10 +6,12 @@
 //! images are `[batch, channels, height, width]`.
 
 mod activation;
+mod arrange;
 mod convolution;
 mod node;
 mod op;
 mod pool;
+mod recurrent;
 mod shape;
 mod validate;
 mod weight;
@@ -19,13 +21,17 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use activation::Activation;
+pub use arrange::{
+    ChannelShuffle, Concatenate, Expand, Fill, Pad, Reshape, Slice, Split, Take, Transpose, View,
+};
 pub use convolution::{Conv1d, Conv2d, ConvTranspose2d, IntoPair};
 pub use node::Node;
 pub use op::{
-    BatchNorm, ChannelShuffle, Concatenate, Dropout, Embedding, LayerNorm, Linear, Op, OpWeight,
-    Parameter, Reshape, ScaleShift, Softmax, Split, Transpose,
+    BatchNorm, Compare, Constant, Dropout, Embedding, LayerNorm, Linear, Op, OpWeight, Parameter,
+    Reduce, Reduction, Relation, ScaleShift, Softmax,
 };
 pub use pool::{Pool1d, Pool2d};
+pub use recurrent::{Cell, Direction, Recurrent};
 pub use shape::{Dim, Kind, Shape, ValueType};
 pub use validate::Analysis;
 pub(crate) use validate::at as node_error;

@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Activation, Conv1d, Conv2d, ConvTranspose2d, Pool1d, Pool2d, WeightKind};
+use super::{
+    Activation, ChannelShuffle, Concatenate, Conv1d, Conv2d, ConvTranspose2d, Expand, Pad, Pool1d,
+    Pool2d, Recurrent, Reshape, Slice, Split, Take, Transpose, View, WeightKind,
+};
 
-/// What a node computes. Axes count from 0, and axis 0 is the batch.
+/// What a node computes. Axes count from 0, and axis 0 is mostly the batch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Op {
@@ -42,6 +45,19 @@ pub enum Op {
     Subtract,
     /// The product of two or more values; axes of size 1 are repeated.
     Multiply,
+    /// The quotient of two values; axes of size 1 are repeated.
+    Divide,
+    /// The larger of two values; axes of size 1 are repeated.
+    Maximum,
+    /// The smaller of two values; axes of size 1 are repeated.
+    Minimum,
+    /// 1 where two values are in a relation, else 0; axes of size 1 are repeated. No gradient passes.
+    Compare(Compare),
+    /// The second value where the first, the condition, is not 0, else the third; axes of size 1 are repeated. No
+    /// gradient reaches the condition.
+    Where,
+    /// A sum, mean or another summary of axes.
+    Reduce(Reduce),
     /// `x * scale + shift` with two constants.
     ScaleShift(ScaleShift),
     /// Values side by side along an axis.
@@ -50,7 +66,17 @@ pub enum Op {
     Split(Split),
     /// The same numbers with other axes after the batch.
     Reshape(Reshape),
-    /// The axes in another order; the batch stays first.
+    /// The same numbers with other axes, wherever the batch is.
+    View(View),
+    /// Axes of size 1 repeated.
+    Expand(Expand),
+    /// Places of an axis at equal distances.
+    Slice(Slice),
+    /// Listed places of an axis.
+    Take(Take),
+    /// More places at the ends of axes.
+    Pad(Pad),
+    /// The axes in another order.
     Transpose(Transpose),
     /// The channels (axis 1) of `groups` groups dealt out in turn (Zhang et al. 2018).
     ChannelShuffle(ChannelShuffle),
@@ -64,8 +90,14 @@ pub enum Op {
     LogSoftmax(Softmax),
     /// The row of a table for each token id.
     Embedding(Embedding),
+    /// The token ids as real numbers.
+    TokensAsFloats,
     /// A parameter as a value, the same for every row of the batch.
     Parameter(Parameter),
+    /// A constant as a value, the same for every row of the batch.
+    Constant(Constant),
+    /// A recurrent layer over sequences `[length, batch, size]`.
+    Recurrent(Recurrent),
 }
 
 /// `x * weight^T + bias` over the last axis; the weight is `[outputs, inputs]`.
@@ -207,48 +239,6 @@ pub struct ScaleShift {
     pub shift: f64,
 }
 
-/// Values side by side along `axis`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Concatenate {
-    /// The axis.
-    pub axis: usize,
-}
-
-/// A value cut along `axis`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Split {
-    /// The axis.
-    pub axis: usize,
-    /// The size of each part.
-    pub sizes: Vec<usize>,
-}
-
-/// The same numbers with other axes after the batch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Reshape {
-    /// The sizes after the batch.
-    pub sizes: Vec<usize>,
-}
-
-/// The axes in another order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Transpose {
-    /// For each axis of the output, the axis of the input it was; starts with 0.
-    pub axes: Vec<usize>,
-}
-
-/// The channels of `groups` groups dealt out in turn.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ChannelShuffle {
-    /// The number of groups.
-    pub groups: usize,
-}
-
 /// The axis of a softmax.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -275,6 +265,64 @@ pub struct Parameter {
     pub shape: Vec<usize>,
 }
 
+/// A constant as a value, such as an attention mask; nothing trains it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Constant {
+    /// Its sizes.
+    pub shape: Vec<usize>,
+}
+
+/// A relation between two numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Compare {
+    /// The relation of the first to the second.
+    pub relation: Relation,
+}
+
+/// How one number stands to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Relation {
+    /// `a = b`.
+    Equal,
+    /// `a < b`.
+    Less,
+    /// `a <= b`.
+    LessOrEqual,
+    /// `a > b`.
+    Greater,
+    /// `a >= b`.
+    GreaterOrEqual,
+}
+
+/// A summary of the values along axes, which stay with size 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reduce {
+    /// The summary.
+    pub reduction: Reduction,
+    /// The axes, in ascending order; not the batch's.
+    pub axes: Vec<usize>,
+}
+
+/// A summary of several numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reduction {
+    /// The sum.
+    Sum,
+    /// The arithmetic mean.
+    Mean,
+    /// The largest.
+    Max,
+    /// The smallest.
+    Min,
+    /// The product.
+    Product,
+}
+
 /// A weight that an operator needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpWeight {
@@ -287,7 +335,7 @@ pub struct OpWeight {
 }
 
 impl OpWeight {
-    fn new(role: &'static str, shape: Vec<usize>, kind: WeightKind) -> Self {
+    pub(super) fn new(role: &'static str, shape: Vec<usize>, kind: WeightKind) -> Self {
         Self { role, shape, kind }
     }
 }
@@ -313,10 +361,21 @@ impl Op {
             Self::Add => "add",
             Self::Subtract => "subtract",
             Self::Multiply => "multiply",
+            Self::Divide => "divide",
+            Self::Maximum => "maximum",
+            Self::Minimum => "minimum",
+            Self::Compare(_) => "compare",
+            Self::Where => "where",
+            Self::Reduce(_) => "reduce",
             Self::ScaleShift(_) => "scale_shift",
             Self::Concatenate(_) => "concatenate",
             Self::Split(_) => "split",
             Self::Reshape(_) => "reshape",
+            Self::View(_) => "view",
+            Self::Expand(_) => "expand",
+            Self::Slice(_) => "slice",
+            Self::Take(_) => "take",
+            Self::Pad(_) => "pad",
             Self::Transpose(_) => "transpose",
             Self::ChannelShuffle(_) => "channel_shuffle",
             Self::Flatten => "flatten",
@@ -324,7 +383,10 @@ impl Op {
             Self::Softmax(_) => "softmax",
             Self::LogSoftmax(_) => "log_softmax",
             Self::Embedding(_) => "embedding",
+            Self::TokensAsFloats => "tokens_as_floats",
             Self::Parameter(_) => "parameter",
+            Self::Constant(_) => "constant",
+            Self::Recurrent(recurrent) => recurrent.cell.name(),
         }
     }
 
@@ -402,6 +464,14 @@ impl Op {
             Self::Parameter(parameter) => {
                 vec![OpWeight::new("value", parameter.shape.clone(), Weight)]
             }
+            Self::Constant(constant) => {
+                vec![OpWeight::new(
+                    "value",
+                    constant.shape.clone(),
+                    WeightKind::Constant,
+                )]
+            }
+            Self::Recurrent(recurrent) => recurrent.weights(),
             _ => Vec::new(),
         }
     }
@@ -409,10 +479,17 @@ impl Op {
     /// The number of inputs it takes: `(fewest, most)`.
     pub const fn arity(&self) -> (usize, usize) {
         match self {
-            Self::Parameter(_) => (0, 0),
+            Self::Parameter(_) | Self::Constant(_) => (0, 0),
+            Self::Recurrent(recurrent) => (1, recurrent.cell.most_inputs()),
+            Self::Where => (3, 3),
             Self::Add | Self::Multiply => (2, usize::MAX),
             Self::Concatenate(_) => (1, usize::MAX),
-            Self::Subtract | Self::MatMul => (2, 2),
+            Self::Subtract
+            | Self::Divide
+            | Self::Maximum
+            | Self::Minimum
+            | Self::Compare(_)
+            | Self::MatMul => (2, 2),
             _ => (1, 1),
         }
     }
@@ -421,6 +498,7 @@ impl Op {
     pub const fn output_count(&self) -> Option<usize> {
         match self {
             Self::Split(split) => Some(split.sizes.len()),
+            Self::Recurrent(recurrent) => Some(recurrent.cell.outputs()),
             _ => None,
         }
     }

@@ -10,15 +10,35 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub enum Dim {
     /// As many as the batch holds; written `"batch"`.
     Batch,
+    /// So many times the batch, 2 or more; written `"4 batch"`. Made by [`Dim::times_batch`].
+    Batches(usize),
     /// A fixed number.
     Fixed(usize),
 }
 
 impl Dim {
+    /// `count` times the batch.
+    pub const fn times_batch(count: usize) -> Self {
+        match count {
+            1 => Self::Batch,
+            count => Self::Batches(count),
+        }
+    }
+
+    /// How many times the batch it is; `None` for a fixed number.
+    pub const fn batches(self) -> Option<usize> {
+        match self {
+            Self::Batch => Some(1),
+            Self::Batches(count) => Some(count),
+            Self::Fixed(_) => None,
+        }
+    }
+
     /// The size for a batch of `batch`.
     pub const fn size(self, batch: usize) -> usize {
         match self {
             Self::Batch => batch,
+            Self::Batches(count) => count.saturating_mul(batch),
             Self::Fixed(size) => size,
         }
     }
@@ -28,6 +48,7 @@ impl fmt::Display for Dim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Batch => f.write_str("batch"),
+            Self::Batches(count) => write!(f, "{count} batch"),
             Self::Fixed(size) => size.fmt(f),
         }
     }
@@ -36,8 +57,8 @@ impl fmt::Display for Dim {
 impl Serialize for Dim {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Batch => serializer.serialize_str("batch"),
             Self::Fixed(size) => serializer.serialize_u64(*size as u64),
+            rows => serializer.collect_str(rows),
         }
     }
 }
@@ -52,10 +73,17 @@ impl<'de> Deserialize<'de> for Dim {
         }
         match Written::deserialize(deserializer)? {
             Written::Size(size) => Ok(Self::Fixed(size)),
-            Written::Word(word) if word == "batch" => Ok(Self::Batch),
-            Written::Word(word) => Err(D::Error::custom(format!(
-                "expected a size or \"batch\", got \"{word}\""
-            ))),
+            Written::Word(word) => {
+                let count = match word.split_once(' ') {
+                    Some((count, "batch")) => count.parse().ok().filter(|count| *count >= 1),
+                    _ => (word == "batch").then_some(1),
+                };
+                count.map(Self::times_batch).ok_or_else(|| {
+                    D::Error::custom(format!(
+                        "expected a size, \"batch\" or \"4 batch\", got \"{word}\""
+                    ))
+                })
+            }
         }
     }
 }
@@ -96,9 +124,17 @@ impl Shape {
         }
     }
 
-    /// Whether the first axis is the batch.
+    /// Whether the first axis is the batch, or a multiple of it.
     pub fn is_batched(&self) -> bool {
-        self.0.first() == Some(&Dim::Batch)
+        self.0.first().is_some_and(|dim| dim.batches().is_some())
+    }
+
+    /// The first axis of this shape before other sizes.
+    pub fn with_sizes(&self, sizes: &[usize]) -> Self {
+        let first = self.0.first().copied().unwrap_or(Dim::Batch);
+        std::iter::once(first)
+            .chain(sizes.iter().copied().map(Dim::Fixed))
+            .collect()
     }
 
     /// The sizes for a batch of `batch`.

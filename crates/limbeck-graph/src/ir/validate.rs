@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{Graph, Node, ValueType};
+use super::{Graph, Node, ValueType, WeightKind};
 use crate::error::nearest;
 use crate::{Error, Result, shape};
 
@@ -181,7 +181,9 @@ fn check_weights(graph: &Graph) -> Result<()> {
                     ),
                 ));
             }
-            if spec.kind.is_buffer() != needed.kind.is_buffer() {
+            if spec.kind.is_buffer() != needed.kind.is_buffer()
+                || (spec.kind == WeightKind::Constant) != (needed.kind == WeightKind::Constant)
+            {
                 return Err(at(
                     node,
                     format!(
@@ -208,12 +210,12 @@ fn check_weights(graph: &Graph) -> Result<()> {
                 format!("no node uses the weight `{name}`"),
             ));
         }
-        if !(1..=4).contains(&spec.shape.len()) || spec.is_empty() || spec.len() > shape::MAX_VALUES
+        if !(1..=6).contains(&spec.shape.len()) || spec.is_empty() || spec.len() > shape::MAX_VALUES
         {
             return Err(graph_error(
                 graph,
                 format!(
-                    "expected the weight `{name}` to have 1 to 4 positive sizes and at most {} values, got {:?}",
+                    "expected the weight `{name}` to have 1 to 6 positive sizes and at most {} values, got {:?}",
                     shape::MAX_VALUES,
                     spec.shape
                 ),

@@ -20,6 +20,8 @@ pub enum WeightKind {
     RunningMean,
     /// A batch norm's running variance (unbiased), a buffer.
     RunningVariance,
+    /// A fixed value, a buffer.
+    Constant,
 }
 
 impl WeightKind {
@@ -32,17 +34,21 @@ impl WeightKind {
             Self::NormShift => "shift of a normalisation",
             Self::RunningMean => "running mean",
             Self::RunningVariance => "running variance",
+            Self::Constant => "constant",
         }
     }
 
-    /// Whether gradients train it.
+    /// Whether gradients can train it.
     pub const fn is_parameter(self) -> bool {
         !self.is_buffer()
     }
 
-    /// Whether it is a running statistic: kept with the model, never trained.
+    /// Whether it is a running statistic or a constant: kept with the model, never trained by gradients.
     pub const fn is_buffer(self) -> bool {
-        matches!(self, Self::RunningMean | Self::RunningVariance)
+        matches!(
+            self,
+            Self::RunningMean | Self::RunningVariance | Self::Constant
+        )
     }
 }
 
@@ -50,15 +56,33 @@ impl WeightKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WeightSpec {
-    /// The sizes, 1 to 4 axes.
+    /// The sizes, 1 to 6 axes.
     pub shape: Vec<usize>,
     /// The purpose.
     pub kind: WeightKind,
     /// How it starts.
     pub initialiser: Initialiser,
+    /// Whether it stays as it is although it is a parameter.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub frozen: bool,
 }
 
 impl WeightSpec {
+    /// A weight that starts as `initialiser` says and, if it is a parameter, trains.
+    pub const fn new(shape: Vec<usize>, kind: WeightKind, initialiser: Initialiser) -> Self {
+        Self {
+            shape,
+            kind,
+            initialiser,
+            frozen: false,
+        }
+    }
+
+    /// Whether gradients train it.
+    pub const fn is_trained(&self) -> bool {
+        self.kind.is_parameter() && !self.frozen
+    }
+
     /// The number of values.
     pub fn len(&self) -> usize {
         self.shape

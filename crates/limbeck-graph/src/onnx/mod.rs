@@ -11,6 +11,7 @@ mod attribute;
 mod check;
 mod element;
 mod external;
+mod import;
 mod node;
 mod payload;
 mod read;
@@ -24,6 +25,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use element::ElementType;
+pub use import::{Imported, Note};
 pub use node::{Attribute, Node};
 pub use tensor::Tensor;
 pub use value::{Dimension, ValueInfo, ValueKind};

@@ -99,10 +99,9 @@ impl Fold {
             *value = (f64::from(*value) * scale + shift) as f32;
         }
         let spec = network.graph.weights.entry(self.bias.clone());
-        spec.or_insert_with(|| WeightSpec {
-            shape: vec![channels],
-            kind: WeightKind::Bias,
-            initialiser: Initialiser::default_of(&op, WeightKind::Bias),
+        spec.or_insert_with(|| {
+            let initialiser = Initialiser::default_of(&op, WeightKind::Bias);
+            WeightSpec::new(vec![channels], WeightKind::Bias, initialiser)
         });
         let mut weights = self.layer.weights;
         weights.insert("bias".to_owned(), self.bias);

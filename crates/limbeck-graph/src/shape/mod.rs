@@ -2,6 +2,8 @@
 //!
 //! A failure is a sentence of expected and got, to which the caller adds the node's name.
 
+mod arrange;
+mod recurrent;
 mod window;
 
 use crate::ir::{Conv1d, Conv2d, ConvTranspose2d, Dim, Kind, Op, Pool1d, Pool2d, Shape, ValueType};
@@ -51,6 +53,12 @@ fn outputs(op: &Op, inputs: &[&ValueType]) -> Result<Vec<ValueType>, String> {
         shape.0.push(Dim::Fixed(table.size));
         return Ok(vec![ValueType::float(shape)]);
     }
+    if let (Op::TokensAsFloats, [tokens]) = (op, inputs) {
+        if tokens.kind != Kind::Tokens {
+            return Err(format!("expected token ids, got floats {tokens}"));
+        }
+        return Ok(vec![ValueType::float(tokens.shape.clone())]);
+    }
     if inputs.iter().any(|input| input.kind == Kind::Tokens) {
         return Err("expected floats, got token ids: they need an embedding first".to_owned());
     }
@@ -61,25 +69,25 @@ fn outputs(op: &Op, inputs: &[&ValueType]) -> Result<Vec<ValueType>, String> {
             .map(ValueType::float)
             .collect());
     }
+    if let Op::Recurrent(recurrent) = op {
+        let outputs = recurrent::outputs(recurrent, &shapes)?;
+        return Ok(outputs.into_iter().map(ValueType::float).collect());
+    }
     single(op, &shapes).map(|shape| vec![ValueType::float(shape)])
 }
 
 fn single(op: &Op, inputs: &[&Shape]) -> Result<Shape, String> {
     match op {
-        Op::Parameter(parameter) => {
-            if parameter.shape.is_empty() || parameter.shape.len() > 4 {
-                return Err(format!(
-                    "expected a shape of 1 to 4 sizes, got {:?}",
-                    parameter.shape
-                ));
-            }
-            parameter
-                .shape
-                .iter()
-                .try_for_each(|&size| positive("shape", size))?;
-            Ok(Shape::fixed(&parameter.shape))
-        }
-        Op::Add | Op::Multiply | Op::Subtract => inputs
+        Op::Parameter(parameter) => value(&parameter.shape),
+        Op::Constant(constant) => value(&constant.shape),
+        Op::Add
+        | Op::Multiply
+        | Op::Subtract
+        | Op::Divide
+        | Op::Maximum
+        | Op::Minimum
+        | Op::Compare(_)
+        | Op::Where => inputs
             .iter()
             .skip(1)
             .try_fold(inputs[0].clone(), |shape, other| broadcast(&shape, other)),
@@ -87,6 +95,15 @@ fn single(op: &Op, inputs: &[&Shape]) -> Result<Shape, String> {
         Op::MatMul => product(inputs[0], inputs[1]),
         _ => unary(op, inputs[0]),
     }
+}
+
+/// The shape of a parameter or a constant.
+fn value(sizes: &[usize]) -> Result<Shape, String> {
+    if sizes.is_empty() || sizes.len() > 6 {
+        return Err(format!("expected a shape of 1 to 6 sizes, got {sizes:?}"));
+    }
+    sizes.iter().try_for_each(|&size| positive("shape", size))?;
+    Ok(Shape::fixed(sizes))
 }
 
 fn unary(op: &Op, input: &Shape) -> Result<Shape, String> {
@@ -152,7 +169,7 @@ fn unary(op: &Op, input: &Shape) -> Result<Shape, String> {
                 .sizes
                 .iter()
                 .try_for_each(|&size| positive("sizes", size))?;
-            let shape = Shape::batched(&reshape.sizes);
+            let shape = input.with_sizes(&reshape.sizes);
             if shape.rank() > 6 {
                 return Err(format!(
                     "expected at most 5 sizes after the batch, got {:?}",
@@ -167,6 +184,12 @@ fn unary(op: &Op, input: &Shape) -> Result<Shape, String> {
             }
             Ok(shape)
         }
+        Op::View(view) => arrange::view(input, &view.shape),
+        Op::Expand(expand) => arrange::expand(input, &expand.shape),
+        Op::Slice(slice) => arrange::slice(input, slice),
+        Op::Take(take) => arrange::take(input, take),
+        Op::Pad(pad) => arrange::pad(input, pad),
+        Op::Reduce(reduce) => arrange::reduce(input, &reduce.axes),
         Op::Transpose(transpose) => permute(input, &transpose.axes),
         Op::ChannelShuffle(shuffle) => {
             batched(input, 3..=4)?;
@@ -176,7 +199,8 @@ fn unary(op: &Op, input: &Shape) -> Result<Shape, String> {
         }
         Op::Flatten => {
             batched(input, 2..=6)?;
-            Ok(Shape::batched(&[input.len_per_row()]))
+            let row: usize = input.0[1..].iter().map(|dim| dim.size(1)).product();
+            Ok(input.with_sizes(&[row]))
         }
         Op::Softmax(softmax) | Op::LogSoftmax(softmax) => {
             free_axis(input, softmax.axis)?;
@@ -198,7 +222,7 @@ fn conv1d(conv: &Conv1d, input: &Shape) -> Result<Shape, String> {
         ceil: false,
     };
     let length = windows(input.size(2).unwrap_or(0), &length)?;
-    Ok(Shape::batched(&[conv.out_channels, length]))
+    Ok(input.with_sizes(&[conv.out_channels, length]))
 }
 
 fn conv2d(conv: &Conv2d, input: &Shape) -> Result<Shape, String> {
@@ -214,7 +238,7 @@ fn conv2d(conv: &Conv2d, input: &Shape) -> Result<Shape, String> {
         };
         windows(input.size(axis + 2).unwrap_or(0), &window)
     };
-    Ok(Shape::batched(&[conv.out_channels, along(0)?, along(1)?]))
+    Ok(input.with_sizes(&[conv.out_channels, along(0)?, along(1)?]))
 }
 
 fn conv_transpose2d(conv: &ConvTranspose2d, input: &Shape) -> Result<Shape, String> {
@@ -234,14 +258,14 @@ fn conv_transpose2d(conv: &ConvTranspose2d, input: &Shape) -> Result<Shape, Stri
             conv.output_padding[axis],
         )
     };
-    Ok(Shape::batched(&[conv.out_channels, along(0)?, along(1)?]))
+    Ok(input.with_sizes(&[conv.out_channels, along(0)?, along(1)?]))
 }
 
 fn pool1d(pool: &Pool1d, input: &Shape) -> Result<Shape, String> {
     batched(input, 3..=3)?;
     let window = Window::pool(pool.kernel, pool.stride, pool.padding, pool.ceil)?;
     let length = windows(input.size(2).unwrap_or(0), &window)?;
-    Ok(Shape::batched(&[input.size(1).unwrap_or(0), length]))
+    Ok(input.with_sizes(&[input.size(1).unwrap_or(0), length]))
 }
 
 fn pool2d(pool: &Pool2d, input: &Shape) -> Result<Shape, String> {
@@ -255,11 +279,7 @@ fn pool2d(pool: &Pool2d, input: &Shape) -> Result<Shape, String> {
         )?;
         windows(input.size(axis + 2).unwrap_or(0), &window)
     };
-    Ok(Shape::batched(&[
-        input.size(1).unwrap_or(0),
-        along(0)?,
-        along(1)?,
-    ]))
+    Ok(input.with_sizes(&[input.size(1).unwrap_or(0), along(0)?, along(1)?]))
 }
 
 fn permute(input: &Shape, axes: &[usize]) -> Result<Shape, String> {
@@ -269,9 +289,6 @@ fn permute(input: &Shape, axes: &[usize]) -> Result<Shape, String> {
         return Err(format!(
             "expected the axes of {input} in another order, got {axes:?}"
         ));
-    }
-    if input.is_batched() && axes.first() != Some(&0) {
-        return Err(format!("expected the batch to stay first, got {axes:?}"));
     }
     Ok(axes.iter().map(|&axis| input.0[axis]).collect())
 }
@@ -342,7 +359,7 @@ fn product(a: &Shape, b: &Shape) -> Result<Shape, String> {
             "expected two values of rank 2 or more, got {a} and {b}"
         ));
     };
-    if inner_a != inner_b || inner_b == Dim::Batch || columns == Dim::Batch {
+    if inner_a != inner_b || inner_b.batches().is_some() {
         return Err(format!(
             "cannot multiply {a} and {b}: {inner_a} columns against {inner_b} rows"
         ));

@@ -117,7 +117,7 @@ fn channels(network: &Weighted, value: &str) -> usize {
     let analysis = network.graph().validate().unwrap();
     match analysis.values[value].shape.dims()[1] {
         Dim::Fixed(size) => size,
-        Dim::Batch => 0,
+        Dim::Batch | Dim::Batches(_) => 0,
     }
 }
 

@@ -22,6 +22,28 @@ pub(in crate::run) fn apply<const D: usize>(activation: Activation, x: Tensor<D>
         Activation::HardSwish => hard_swish(x),
         Activation::Softplus => softplus(x, 1.0),
         Activation::Elu { alpha } => elu(x, alpha),
+        Activation::Clip { least, most } => clip(x, least, most),
+        Activation::Power { exponent } => x.powf_scalar(exponent),
+        Activation::SquareRoot => x.sqrt(),
+        Activation::Reciprocal => x.recip(),
+        Activation::Exponential => x.exp(),
+        Activation::Logarithm => x.log(),
+        Activation::Absolute => x.abs(),
+        Activation::Erf => x.erf(),
+        Activation::Sine => x.sin(),
+        Activation::Cosine => x.cos(),
+    }
+}
+
+/// An infinite bound is none.
+fn clip<const D: usize>(x: Tensor<D>, least: f64, most: f64) -> Tensor<D> {
+    let x = match least.is_finite() {
+        true => x.clamp_min(least),
+        false => x,
+    };
+    match most.is_finite() {
+        true => x.clamp_max(most),
+        false => x,
     }
 }
 
