@@ -65,6 +65,15 @@ impl Model {
         files::replace(path, |file| copy(&self.source.bytes[..], &mut inside, file))
     }
 
+    /// [`write`](Self::write), in the form that evaluates.
+    pub(super) fn write_evaluating(
+        &self,
+        path: impl AsRef<Path>,
+        new_initialisers: &BTreeMap<String, HostTensor>,
+    ) -> Result<()> {
+        self.write(path, new_initialisers)
+    }
+
     /// The initialisers that get other values, checked to have room for them.
     fn changed<'a>(
         &'a self,

@@ -1,13 +1,42 @@
 //! ONNX models as networks that train.
+//!
+//! The nodes are read in order. What depends on constants alone is computed at once, with the batch as an unknown in shapes;
+//! everything else becomes a node of the graph, called as the model's value. [`simplify`] then joins what exporters took
+//! apart: layer norms, GELUs, linear layers, channel shuffles.
 
-use std::collections::BTreeMap;
+mod activation;
+mod arithmetic;
+mod arrange;
+mod array;
+mod binding;
+mod call;
+mod constant;
+mod convolution;
+mod dense;
+mod lowering;
+mod norm;
+mod operator;
+mod pool;
+mod recurrent;
+mod reduce;
+mod select;
+mod simplify;
+mod size;
+mod value;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Model;
-use crate::ir;
-use crate::weights::HostTensor;
+use super::element::ElementType;
+use super::value::{Dimension, ValueInfo, ValueKind};
+use super::{Model, Outcome};
+use crate::ir::{self, Dim, GraphInput, Kind, Op, Shape, ValueType};
+use crate::weights::{self, HostTensor};
 use crate::{Error, Result};
+use binding::{Binding, Origin};
+use lowering::Lowering;
+use value::{Tensor, Tokens, Value};
 
 /// An ONNX model as a graph, which knows its way back into the file.
 ///
@@ -17,6 +46,7 @@ use crate::{Error, Result};
 pub struct Imported {
     model: Arc<Model>,
     graph: ir::Graph,
+    bindings: Arc<BTreeMap<String, Binding>>,
     notes: Vec<Note>,
 }
 
@@ -53,7 +83,15 @@ impl Imported {
     /// # Errors
     /// If an external file cannot be read any more.
     pub fn weights(&self) -> Result<BTreeMap<String, HostTensor>> {
-        Ok(BTreeMap::new())
+        let specs = self.graph.weights.iter();
+        specs
+            .map(|(name, spec)| {
+                Ok((
+                    name.clone(),
+                    self.bindings[name].read(&self.model, &spec.shape)?,
+                ))
+            })
+            .collect()
     }
 
     /// Writes the file with other weights, in the form that evaluates: batch norms and dropouts that were kept in training
@@ -66,8 +104,29 @@ impl Imported {
         path: impl AsRef<Path>,
         weights: &BTreeMap<String, HostTensor>,
     ) -> Result<()> {
-        let _ = (path.as_ref(), weights);
-        Ok(())
+        weights::check(&self.graph, weights)?;
+        let mut initialisers: BTreeMap<String, HostTensor> = BTreeMap::new();
+        for (name, weight) in weights {
+            let Some((initialiser, host)) = self.bindings[name].write(&self.model, weight) else {
+                continue;
+            };
+            match initialisers.get(&initialiser) {
+                Some(other) if other.values != host.values => {
+                    return Err(Error::Onnx {
+                        path: path.as_ref().to_owned(),
+                        problem: format!(
+                            "two nodes share `{initialiser}`, and their values differ after training; export the model \
+                             with a copy for each"
+                        ),
+                    });
+                }
+                Some(_) => {}
+                None => {
+                    initialisers.insert(initialiser, host);
+                }
+            }
+        }
+        self.model.write_evaluating(path, &initialisers)
     }
 }
 
@@ -75,11 +134,295 @@ impl Model {
     /// The model as a network that trains.
     ///
     /// # Errors
-    /// [`Error::Operator`] with the first node that cannot be trained; [`Error::Onnx`] if a node is wrong.
+    /// [`Error::Operator`] with the first node that cannot be trained; [`Error::Onnx`] if an input has no size.
     pub fn import(self) -> Result<Imported> {
-        Err(Error::Onnx {
-            path: self.source.path.clone(),
-            problem: "graphs are still to come".to_owned(),
-        })
+        self.import_sized(None)
+    }
+
+    /// The model as a network that trains, with `sizes` (without the batch) for what its first input leaves open.
+    ///
+    /// # Errors
+    /// As [`import`](Self::import).
+    pub fn import_sized(self, sizes: Option<&[usize]>) -> Result<Imported> {
+        let path = self.source.path.clone();
+        let opset = self.header().opset_imports.get("").copied().unwrap_or(0);
+        let model = Arc::new(self);
+        let wrong = |problem: String| Error::Onnx {
+            path: path.clone(),
+            problem,
+        };
+        let mut lowering = Lowering::new(&model, opset);
+        let inputs = inputs(&mut lowering, sizes).map_err(wrong)?;
+        for node in &model.graph().nodes {
+            lowering.node(node).map_err(|problem| Error::Operator {
+                path: path.clone(),
+                node: node.to_string(),
+                opset,
+                problem,
+            })?;
+        }
+        let outputs = outputs(&mut lowering).map_err(wrong)?;
+        let mut taps = taps(&lowering);
+        let Lowering {
+            nodes,
+            weights,
+            bindings,
+            types,
+            ..
+        } = lowering;
+        let mut graph = ir::Graph {
+            name: name(&model, &path),
+            inputs,
+            nodes,
+            weights,
+            outputs,
+            taps: BTreeMap::new(),
+        };
+        simplify::simplify(&mut graph, &types);
+        drop_unused(&mut graph);
+        let values: BTreeSet<String> = graph
+            .inputs
+            .iter()
+            .map(|input| input.name.clone())
+            .chain(graph.nodes.iter().flat_map(ir::Node::outputs))
+            .collect();
+        taps.retain(|tap, value| values.contains(value) && !values.contains(tap));
+        graph.taps = taps;
+        graph.validate()?;
+        let bindings = bindings
+            .into_iter()
+            .filter(|(name, _)| graph.weights.contains_key(name))
+            .collect();
+        let mut imported = Imported {
+            model,
+            graph,
+            bindings: Arc::new(bindings),
+            notes: Vec::new(),
+        };
+        imported.notes = notes(&imported);
+        Ok(imported)
     }
 }
+
+/// The model's own name, or that of its file.
+fn name(model: &Model, path: &Path) -> String {
+    let generic = [
+        "",
+        "main_graph",
+        "main",
+        "graph",
+        "torch_jit",
+        "torch-jit-export",
+    ];
+    let own = model.graph().name.as_str();
+    match generic.contains(&own) {
+        true => path.file_stem().map_or_else(
+            || "model".to_owned(),
+            |stem| stem.to_string_lossy().into_owned(),
+        ),
+        false => own.to_owned(),
+    }
+}
+
+/// Puts the model's inputs among the values.
+fn inputs(lowering: &mut Lowering<'_>, sizes: Option<&[usize]>) -> Outcome<Vec<GraphInput>> {
+    let mut inputs = Vec::new();
+    for (position, info) in lowering.model.graph().inputs.iter().enumerate() {
+        let sizes = sizes.filter(|_| position == 0);
+        let value = input_type(info, sizes)?;
+        let name = lowering::legal(&info.name);
+        let known = match value.kind {
+            Kind::Float => Value::Tensor(Tensor {
+                name: name.clone(),
+                shape: value.shape.clone(),
+            }),
+            Kind::Tokens => Value::Tokens(Tokens {
+                name: name.clone(),
+                length: value.shape.size(1).unwrap_or(0),
+                swapped: false,
+            }),
+        };
+        lowering.types.insert(name.clone(), value.clone());
+        lowering.values.insert(info.name.clone(), known);
+        inputs.push(GraphInput { name, value });
+    }
+    Ok(inputs)
+}
+
+fn input_type(info: &ValueInfo, sizes: Option<&[usize]>) -> Outcome<ValueType> {
+    let wrong = |problem: String| format!("input `{}` {problem}", info.name);
+    let ValueKind::Tensor { element, shape } = &info.kind else {
+        return Err(wrong("is no tensor".to_owned()));
+    };
+    let kind = match element {
+        ElementType::I64 | ElementType::I32 => Kind::Tokens,
+        element if element.is_float() => Kind::Float,
+        other => {
+            return Err(wrong(format!(
+                "holds {other}; known are real numbers and token ids (int64, int32)"
+            )));
+        }
+    };
+    let shape = shape
+        .as_ref()
+        .ok_or_else(|| wrong("has no shape; export the model with one".to_owned()))?;
+    let mut dims = vec![Dim::Batch];
+    for (axis, dimension) in shape.iter().enumerate().skip(1) {
+        let given = sizes.and_then(|sizes| sizes.get(axis - 1)).copied();
+        let size = match (dimension, given) {
+            (Dimension::Known(size), _) => *size,
+            (_, Some(size)) => size,
+            (Dimension::Symbol(symbol), None) => {
+                return Err(wrong(format!(
+                    "leaves the size `{symbol}` of axis {axis} open; give the size of the input, or export the model with \
+                     only the batch open"
+                )));
+            }
+            (Dimension::Unknown, None) => {
+                return Err(wrong(format!(
+                    "leaves the size of axis {axis} open; give the size of the input, or export the model with only the \
+                     batch open"
+                )));
+            }
+        };
+        dims.push(Dim::Fixed(size));
+    }
+    let fits = match kind {
+        Kind::Float => (2..=6).contains(&shape.len()),
+        Kind::Tokens => shape.len() == 2,
+    };
+    if !fits || dims.contains(&Dim::Fixed(0)) {
+        let expected = match kind {
+            Kind::Float => "[batch, sizes...] with 2 to 6 axes",
+            Kind::Tokens => "token ids [batch, length]",
+        };
+        return Err(wrong(format!(
+            "has shape {}, expected {expected}",
+            Shape(dims)
+        )));
+    }
+    Ok(ValueType {
+        kind,
+        shape: Shape(dims),
+    })
+}
+
+/// The values that the graph hands out, each under the model's name.
+fn outputs(lowering: &mut Lowering<'_>) -> Outcome<Vec<String>> {
+    let model = lowering.model;
+    let mut outputs: Vec<String> = Vec::new();
+    for info in &model.graph().outputs {
+        let wrong = |problem: String| format!("output `{}`: {problem}", info.name);
+        let value = lowering.value(&info.name).map_err(wrong)?;
+        lowering.begin(&info.name);
+        let tensor = lowering.tensor(&value).map_err(wrong)?;
+        let tensor = match tensor.name == lowering::legal(&info.name) {
+            true => tensor,
+            false => {
+                let op = Op::Activation(ir::Activation::Identity);
+                let copy = lowering.emit(op, &[&tensor]).map_err(wrong)?;
+                lowering.named_as(copy, &info.name)
+            }
+        };
+        outputs.push(tensor.name);
+    }
+    Ok(outputs)
+}
+
+/// Names of the model that no value of the graph has: of nodes, and of values that are another's.
+fn taps(lowering: &Lowering<'_>) -> BTreeMap<String, String> {
+    let mut taps = BTreeMap::new();
+    for node in &lowering.model.graph().nodes {
+        let first = node
+            .outputs
+            .first()
+            .and_then(|output| lowering.values.get(output));
+        if let Some(Value::Tensor(tensor)) = first
+            && !node.name.is_empty()
+        {
+            taps.insert(node.name.clone(), tensor.name.clone());
+        }
+    }
+    for (name, value) in &lowering.values {
+        if let Value::Tensor(tensor) = value
+            && *name != tensor.name
+        {
+            taps.insert(name.clone(), tensor.name.clone());
+        }
+    }
+    taps
+}
+
+/// Leaves out the nodes that no output needs, and the weights that no node needs.
+fn drop_unused(graph: &mut ir::Graph) {
+    let mut needed: BTreeSet<String> = graph.outputs.iter().cloned().collect();
+    let mut kept = vec![false; graph.nodes.len()];
+    // The nodes are in an order in which they can run.
+    for (position, node) in graph.nodes.iter().enumerate().rev() {
+        if node.outputs().iter().any(|output| needed.contains(output)) {
+            kept[position] = true;
+            needed.extend(node.inputs.iter().cloned());
+        }
+    }
+    let mut kept = kept.into_iter();
+    graph.nodes.retain(|_| kept.next().unwrap_or(false));
+    let used: BTreeSet<&String> = graph
+        .nodes
+        .iter()
+        .flat_map(|node| node.weights.values())
+        .collect();
+    let unused: Vec<String> = graph
+        .weights
+        .keys()
+        .filter(|name| !used.contains(name))
+        .cloned()
+        .collect();
+    for name in unused {
+        graph.weights.remove(&name);
+    }
+}
+
+/// What whoever trains the network should know.
+fn notes(imported: &Imported) -> Vec<Note> {
+    let mut notes = Vec::new();
+    let nodes = &imported.graph.nodes;
+    let has = |op: fn(&Op) -> bool| nodes.iter().any(|node| op(&node.op));
+    let convolves = has(|op| matches!(op, Op::Conv1d(_) | Op::Conv2d(_)));
+    let normalises = has(|op| matches!(op, Op::BatchNorm(_) | Op::LayerNorm(_)));
+    if convolves && !normalises {
+        notes.push(Note(
+            "it has convolutions and no norms: batch norms were probably folded when it was exported, so that it trains as it \
+             is; to keep them, export with `training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False`"
+                .to_owned(),
+        ));
+    }
+    let constants: Vec<&str> = imported
+        .graph
+        .weights
+        .iter()
+        .filter(|(name, spec)| {
+            spec.frozen && matches!(imported.bindings[*name].origin, Origin::Initialiser { .. })
+        })
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if !constants.is_empty() {
+        notes.push(Note(format!(
+            "{} look like constants (masks, scales) and stay as they are unless `student.train` names them: `{}`",
+            constants.len(),
+            constants.iter().take(5).copied().collect::<Vec<_>>().join("`, `")
+        )));
+    }
+    let inside = imported.graph.weights.iter().filter(|(name, spec)| {
+        spec.kind.is_parameter() && matches!(imported.bindings[*name].origin, Origin::Constant(_))
+    });
+    let inside = inside.count();
+    if inside > 0 {
+        notes.push(Note(format!(
+            "{inside} weights are in Constant nodes and stay as they are; save the model with initialisers to train them"
+        )));
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests;
