@@ -9,6 +9,7 @@
 
 mod attribute;
 mod check;
+mod edit;
 mod element;
 mod external;
 mod import;
@@ -31,6 +32,7 @@ pub use tensor::Tensor;
 pub use value::{Dimension, ValueInfo, ValueKind};
 
 use crate::{Error, Result, weights};
+use node::Place;
 use read::Reader;
 use tensor::Source;
 
@@ -91,6 +93,8 @@ pub struct Graph {
     pub initialisers: BTreeMap<String, Tensor>,
     /// What the model says of the values between nodes, by name.
     pub value_infos: BTreeMap<String, ValueInfo>,
+    /// Where the message lies in the file.
+    place: Place,
 }
 
 impl Model {

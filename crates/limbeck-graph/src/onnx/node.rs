@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use super::tensor::Tensor;
 
@@ -22,6 +23,17 @@ pub struct Node {
     pub outputs: Vec<String>,
     /// The attributes by name.
     pub attributes: BTreeMap<String, Attribute>,
+    /// Where the message lies in the file, and the field that holds it.
+    pub(super) place: Place,
+}
+
+/// Where a message lies in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The whole field.
+    pub(super) field: Range<usize>,
+    /// The message in it.
+    pub(super) message: Range<usize>,
 }
 
 /// The value of an attribute.

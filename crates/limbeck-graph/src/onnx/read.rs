@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::element::ElementType;
 use super::external::Located;
-use super::node::Node;
+use super::node::{Node, Place};
 use super::tensor::Source;
 use super::value::{Dimension, ValueInfo, ValueKind};
 use super::wire::{Field, Fields};
@@ -57,14 +57,25 @@ impl<'a> Reader<'a> {
         let source = self.source;
         let mut header = Header::default();
         let mut graph = None;
-        for field in Fields::new(&source.bytes, 0..source.bytes.len()) {
-            let field = field?;
+        let mut fields = Fields::new(&source.bytes, 0..source.bytes.len());
+        let mut place = Place::default();
+        loop {
+            let start = fields.position();
+            let Some(field) = fields.next().transpose()? else {
+                break;
+            };
             match field.number {
                 1 => header.ir_version = field.integer()?,
                 2 => header.producer_name = self.own(field.text()?)?,
                 3 => header.producer_version = self.own(field.text()?)?,
                 7 if graph.is_some() => return Err("it holds more than one graph".to_owned()),
-                7 => graph = Some(field),
+                7 => {
+                    place = Place {
+                        field: start..fields.position(),
+                        message: field.bytes()?,
+                    };
+                    graph = Some(field);
+                }
                 8 => {
                     let (domain, version) = self.operator_set(field.message()?)?;
                     insert(&mut header.opset_imports, domain, version, "operator set")?;
@@ -77,17 +88,28 @@ impl<'a> Reader<'a> {
         // The versions come first: what a file of another kind is blamed for should be that.
         header.check()?;
         let graph = graph.ok_or("it holds no graph")?;
-        Ok((header, self.graph(graph.message()?)?))
+        Ok((header, self.graph(graph.message()?, place)?))
     }
 
-    fn graph(&mut self, fields: Fields<'_>) -> Outcome<Graph> {
-        let mut graph = Graph::default();
-        for field in fields {
-            let field = field?;
+    fn graph(&mut self, mut fields: Fields<'_>, place: Place) -> Outcome<Graph> {
+        let mut graph = Graph {
+            place,
+            ..Graph::default()
+        };
+        loop {
+            let start = fields.position();
+            let Some(field) = fields.next().transpose()? else {
+                break;
+            };
             match field.number {
                 1 => {
                     let position = graph.nodes.len();
-                    graph.nodes.push(self.node(field.message()?, position)?);
+                    let mut node = self.node(field.message()?, position)?;
+                    node.place = Place {
+                        field: start..fields.position(),
+                        message: field.bytes()?,
+                    };
+                    graph.nodes.push(node);
                 }
                 2 => graph.name = self.own(field.text()?)?,
                 5 => {
@@ -119,6 +141,7 @@ impl<'a> Reader<'a> {
             inputs: Vec::new(),
             outputs: Vec::new(),
             attributes: BTreeMap::new(),
+            place: Place::default(),
         };
         let mut attributes = Vec::new();
         for field in fields {

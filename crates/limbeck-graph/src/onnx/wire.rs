@@ -43,6 +43,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Where the next field begins.
+    pub(super) const fn position(&self) -> usize {
+        self.at
+    }
+
     fn field(&mut self) -> Outcome<Field<'a>> {
         let start = self.at;
         let key = self.varint()?;

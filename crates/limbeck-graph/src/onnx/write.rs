@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use super::edit::{Edits, Splice};
 use super::element::ElementType;
 use super::external::{Located, folder};
 use super::node::Attribute;
@@ -41,7 +42,27 @@ impl Model {
         path: impl AsRef<Path>,
         new_initialisers: &BTreeMap<String, HostTensor>,
     ) -> Result<()> {
-        let path = path.as_ref();
+        self.write_with(path.as_ref(), new_initialisers, &[])
+    }
+
+    /// [`write`](Self::write), in the form that evaluates and with the changes of `edits`.
+    pub(super) fn write_evaluating(
+        &self,
+        path: impl AsRef<Path>,
+        new_initialisers: &BTreeMap<String, HostTensor>,
+        edits: &Edits,
+    ) -> Result<()> {
+        let splices = self.splices(edits);
+        let splices = splices.map_err(|problem| self.source.error(problem))?;
+        self.write_with(path.as_ref(), new_initialisers, &splices)
+    }
+
+    fn write_with(
+        &self,
+        path: &Path,
+        new_initialisers: &BTreeMap<String, HostTensor>,
+        splices: &[Splice],
+    ) -> Result<()> {
         let changed = self.changed(new_initialisers)?;
         let mut inside = Vec::new();
         for (tensor, new) in &changed {
@@ -62,16 +83,9 @@ impl Model {
             }
         }
         self.write_external(path, &changed)?;
-        files::replace(path, |file| copy(&self.source.bytes[..], &mut inside, file))
-    }
-
-    /// [`write`](Self::write), in the form that evaluates.
-    pub(super) fn write_evaluating(
-        &self,
-        path: impl AsRef<Path>,
-        new_initialisers: &BTreeMap<String, HostTensor>,
-    ) -> Result<()> {
-        self.write(path, new_initialisers)
+        files::replace(path, |file| {
+            copy(&self.source.bytes[..], &mut inside, splices, file)
+        })
     }
 
     /// The initialisers that get other values, checked to have room for them.
@@ -188,7 +202,7 @@ impl Model {
                 path: file.path.clone(),
                 source,
             })?;
-            files::replace(&target, |new| copy(old, &mut patches, new))?;
+            files::replace(&target, |new| copy(old, &mut patches, &[], new))?;
         }
         Ok(())
     }
@@ -233,11 +247,21 @@ impl Model {
     }
 }
 
-/// Copies `old` to `new` with the patches, which must not overlap.
-fn copy(mut old: impl Read, patches: &mut [Patch<'_>], new: &mut dyn Write) -> io::Result<()> {
+/// Copies `old` to `new` with the patches and the splices, none of which overlap.
+fn copy(
+    mut old: impl Read,
+    patches: &mut [Patch<'_>],
+    splices: &[Splice],
+    new: &mut dyn Write,
+) -> io::Result<()> {
     patches.sort_by_key(|patch| patch.start);
+    let mut splices = splices.iter().peekable();
     let mut at = 0;
     for patch in patches {
+        while let Some(splice) = splices.next_if(|splice| splice.range.start as u64 <= patch.start)
+        {
+            at = splice_in(&mut old, at, splice, new)?;
+        }
         io::copy(&mut old.by_ref().take(patch.start - at), new)?;
         let mut bytes = vec![0; patch.values.len() * patch.element.size()];
         old.read_exact(&mut bytes)?;
@@ -245,8 +269,27 @@ fn copy(mut old: impl Read, patches: &mut [Patch<'_>], new: &mut dyn Write) -> i
         new.write_all(&bytes)?;
         at = patch.start + bytes.len() as u64;
     }
+    for splice in splices {
+        at = splice_in(&mut old, at, splice, new)?;
+    }
     io::copy(&mut old, new)?;
     Ok(())
+}
+
+/// Copies up to a splice and writes it; gives the place in `old` after it.
+fn splice_in(
+    old: &mut impl Read,
+    at: u64,
+    splice: &Splice,
+    new: &mut dyn Write,
+) -> io::Result<u64> {
+    io::copy(&mut old.by_ref().take(splice.range.start as u64 - at), new)?;
+    io::copy(
+        &mut old.by_ref().take(splice.range.len() as u64),
+        &mut io::sink(),
+    )?;
+    new.write_all(&splice.bytes)?;
+    Ok(splice.range.end as u64)
 }
 
 impl Patch<'_> {

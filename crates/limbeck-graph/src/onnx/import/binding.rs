@@ -10,6 +10,8 @@ use crate::weights::HostTensor;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Binding {
     pub(super) origin: Origin,
+    /// The position of the model's node that uses it first.
+    pub(super) node: usize,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -81,6 +83,15 @@ fn permuted(values: &[f32], shape: &[usize], axes: &[usize]) -> Vec<f32> {
         }
     }
     result
+}
+
+/// Whether all values of an initialiser are the same. Exporters make such ones of several weights one, since they
+/// look alike before training.
+pub(super) fn is_uniform(model: &Model, initialiser: &str) -> bool {
+    let tensor = &model.graph().initialisers[initialiser];
+    let list = tensor.shape.iter().filter(|size| **size != 1).count() <= 1;
+    let values = || tensor.floats().map(|host| host.values).unwrap_or_default();
+    list && values().windows(2).all(|pair| pair[0] == pair[1])
 }
 
 /// How a parameter that is used as a plain value starts anew, and whether it looks like a constant.

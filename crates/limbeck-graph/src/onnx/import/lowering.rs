@@ -32,6 +32,8 @@ pub(super) struct Lowering<'a> {
     /// The name that the present node's first output has.
     prefix: String,
     begun: usize,
+    /// The present node's position in the model.
+    position: usize,
     computed: usize,
 }
 
@@ -49,12 +51,14 @@ impl<'a> Lowering<'a> {
             parameters: HashMap::new(),
             prefix: String::new(),
             begun: 0,
+            position: 0,
             computed: 0,
         }
     }
 
-    /// Begins the node that makes the value `output`.
-    pub(super) fn begin(&mut self, output: &str) {
+    /// Begins the node at `position` in the model, which makes the value `output`.
+    pub(super) fn begin(&mut self, position: usize, output: &str) {
+        self.position = position;
         self.prefix = legal(output);
         self.begun = self.nodes.len();
     }
@@ -214,6 +218,7 @@ impl<'a> Lowering<'a> {
         self.weights.insert(name.clone(), spec);
         let binding = Binding {
             origin: Origin::Constant(host),
+            node: self.position,
         };
         self.bindings.insert(name.clone(), binding);
         name
@@ -237,41 +242,37 @@ impl<'a> Lowering<'a> {
             name: weight.initialiser.clone(),
             axes: weight.axes.clone(),
         };
-        match (self.weights.get(&name), self.bindings.get(&name)) {
-            (Some(spec), Some(binding)) => {
-                let statistics = kind.is_buffer() || spec.kind.is_buffer();
-                if spec.shape == shape && binding.origin == origin && !statistics {
-                    return Ok(name);
-                }
-                // A running statistic of two norms would be moved by both; a weight in another order is
-                // another tensor.
-                match statistics && spec.kind == kind {
-                    true => {
-                        let name = self.free_weight(&name);
-                        self.insert(
-                            &name,
-                            WeightSpec::new(shape.to_vec(), kind, initialiser),
-                            origin,
-                        );
-                        Ok(name)
+        let known = self.weights.get(&name).zip(self.bindings.get(&name));
+        let name = match known {
+            None => name,
+            Some((spec, binding)) => {
+                let same = spec.shape == shape
+                    && binding.origin == origin
+                    && spec.kind.is_buffer() == kind.is_buffer();
+                let apart = binding.node != self.position
+                    && super::binding::is_uniform(self.model, &weight.initialiser);
+                match (apart, same) {
+                    (true, _) => self.free_weight(&name),
+                    (false, true) => return Ok(name),
+                    (false, false) => {
+                        return Err(format!(
+                            "the weight `{}` is used in two ways at once",
+                            weight.initialiser
+                        ));
                     }
-                    false => Err(format!(
-                        "the weight `{}` is used in two ways at once",
-                        weight.initialiser
-                    )),
                 }
             }
-            _ => {
-                let spec = WeightSpec::new(shape.to_vec(), kind, initialiser);
-                self.insert(&name, spec, origin);
-                Ok(name)
-            }
-        }
+        };
+        let spec = WeightSpec::new(shape.to_vec(), kind, initialiser);
+        self.insert(&name, spec, origin);
+        Ok(name)
     }
 
     fn insert(&mut self, name: &str, spec: WeightSpec, origin: Origin) {
         self.weights.insert(name.to_owned(), spec);
-        self.bindings.insert(name.to_owned(), Binding { origin });
+        let node = self.position;
+        self.bindings
+            .insert(name.to_owned(), Binding { origin, node });
     }
 
     fn free_weight(&self, name: &str) -> String {
@@ -291,6 +292,7 @@ impl<'a> Lowering<'a> {
                 Some(spec),
                 Some(Binding {
                     origin: Origin::Initialiser { axes, .. },
+                    ..
                 }),
             ) => spec.shape == shape && *axes == weight.axes && !spec.kind.is_buffer(),
             (None, _) => true,
@@ -343,11 +345,19 @@ impl<'a> Lowering<'a> {
     }
 
     fn parameter(&mut self, weight: &Weight) -> Outcome<Tensor> {
-        let name = legal(&weight.initialiser);
+        let mut name = legal(&weight.initialiser);
+        let elsewhere = self
+            .bindings
+            .get(&name)
+            .is_some_and(|binding| binding.node != self.position);
+        if elsewhere && super::binding::is_uniform(self.model, &weight.initialiser) {
+            name = self.free_weight(&name);
+        }
         let first = match (self.bindings.get(&name), self.weights.get(&name)) {
             (
                 Some(Binding {
                     origin: Origin::Initialiser { axes, .. },
+                    ..
                 }),
                 Some(spec),
             ) => (axes.clone(), spec.shape.clone()),
@@ -356,7 +366,12 @@ impl<'a> Lowering<'a> {
                 let straight = Weight::new(&weight.initialiser, own);
                 let shape = at_least_one_axis(own);
                 let start = super::binding::start_like(self.model, &weight.initialiser)?;
-                self.bind_weight(&straight, &shape, WeightKind::Weight, start.initialiser)?;
+                let origin = Origin::Initialiser {
+                    name: weight.initialiser.clone(),
+                    axes: straight.axes.clone(),
+                };
+                let spec = WeightSpec::new(shape.clone(), WeightKind::Weight, start.initialiser);
+                self.insert(&name, spec, origin);
                 if let Some(spec) = self.weights.get_mut(&name) {
                     spec.frozen = start.constant;
                 }

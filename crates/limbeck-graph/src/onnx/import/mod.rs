@@ -28,6 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::edit::Edits;
 use super::element::ElementType;
 use super::value::{Dimension, ValueInfo, ValueKind};
 use super::{Model, Outcome};
@@ -106,27 +107,26 @@ impl Imported {
     ) -> Result<()> {
         weights::check(&self.graph, weights)?;
         let mut initialisers: BTreeMap<String, HostTensor> = BTreeMap::new();
+        let mut edits = Edits::default();
         for (name, weight) in weights {
-            let Some((initialiser, host)) = self.bindings[name].write(&self.model, weight) else {
+            let binding = &self.bindings[name];
+            let Some((initialiser, host)) = binding.write(&self.model, weight) else {
                 continue;
             };
             match initialisers.get(&initialiser) {
-                Some(other) if other.values != host.values => {
-                    return Err(Error::Onnx {
-                        path: path.as_ref().to_owned(),
-                        problem: format!(
-                            "two nodes share `{initialiser}`, and their values differ after training; export the model \
-                             with a copy for each"
-                        ),
-                    });
-                }
-                Some(_) => {}
                 None => {
                     initialisers.insert(initialiser, host);
                 }
+                Some(other) if other.values == host.values => {}
+                // Weights that were one while they were alike part.
+                Some(_) => {
+                    let names = edits.renamed.entry(binding.node).or_default();
+                    names.insert(initialiser, name.clone());
+                    edits.initialisers.insert(name.clone(), host);
+                }
             }
         }
-        self.model.write_evaluating(path, &initialisers)
+        self.model.write_evaluating(path, &initialisers, &edits)
     }
 }
 
@@ -153,13 +153,15 @@ impl Model {
         };
         let mut lowering = Lowering::new(&model, opset);
         let inputs = inputs(&mut lowering, sizes).map_err(wrong)?;
-        for node in &model.graph().nodes {
-            lowering.node(node).map_err(|problem| Error::Operator {
-                path: path.clone(),
-                node: node.to_string(),
-                opset,
-                problem,
-            })?;
+        for (position, node) in model.graph().nodes.iter().enumerate() {
+            lowering
+                .node(position, node)
+                .map_err(|problem| Error::Operator {
+                    path: path.clone(),
+                    node: node.to_string(),
+                    opset,
+                    problem,
+                })?;
         }
         let outputs = outputs(&mut lowering).map_err(wrong)?;
         let mut taps = taps(&lowering);
@@ -314,7 +316,7 @@ fn outputs(lowering: &mut Lowering<'_>) -> Outcome<Vec<String>> {
     for info in &model.graph().outputs {
         let wrong = |problem: String| format!("output `{}`: {problem}", info.name);
         let value = lowering.value(&info.name).map_err(wrong)?;
-        lowering.begin(&info.name);
+        lowering.begin(model.graph().nodes.len(), &info.name);
         let tensor = lowering.tensor(&value).map_err(wrong)?;
         let tensor = match tensor.name == lowering::legal(&info.name) {
             true => tensor,

@@ -15,7 +15,7 @@ const OWN_DOMAINS: [&str; 2] = ["", "ai.onnx"];
 
 impl Lowering<'_> {
     /// Reads a node: its outputs become values.
-    pub(super) fn node(&mut self, node: &Node) -> Outcome<()> {
+    pub(super) fn node(&mut self, position: usize, node: &Node) -> Outcome<()> {
         let Some(first) = node.outputs.iter().find(|output| !output.is_empty()) else {
             return Ok(());
         };
@@ -26,7 +26,7 @@ impl Lowering<'_> {
                 name => Some(self.value(name)?),
             });
         }
-        self.begin(first);
+        self.begin(position, first);
         let outputs = self.operator(&Call { node, inputs })?;
         for (output, value) in node.outputs.iter().zip(outputs) {
             if !output.is_empty() {
