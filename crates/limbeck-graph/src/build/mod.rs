@@ -5,6 +5,7 @@
 //! first one is the error of [`Builder::finish`].
 
 mod layers;
+mod values;
 
 use std::collections::BTreeMap;
 

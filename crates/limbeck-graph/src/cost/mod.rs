@@ -5,14 +5,16 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::ir::{Graph, Node, Op, Shape, ValueType};
+use crate::ir::{Graph, Node, Op, Shape, ValueType, WeightSpec};
 
 /// The cost of one input row (batch 1).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
-    /// Trainable values. A weight that two nodes share counts once.
+    /// Values of weights and biases, frozen ones included. A weight that two nodes share counts once.
     pub parameters: usize,
-    /// Values of running statistics.
+    /// Those of them that gradients train.
+    pub trained: usize,
+    /// Values of running statistics and constants.
     pub buffers: usize,
     /// Multiplications with an addition, of the operators with weights and of matrix products. Elementwise work,
     /// pooling and normalisation are not counted, as is usual.
@@ -32,8 +34,10 @@ pub struct LayerCost {
     pub op: String,
     /// The sizes of its first output for one row.
     pub output: Vec<usize>,
-    /// Trainable values that no earlier node uses.
+    /// Values of weights and biases that no earlier node uses, frozen ones included.
     pub parameters: usize,
+    /// Those of them that gradients train.
+    pub trained: usize,
     /// Multiplications with an addition.
     pub multiply_adds: usize,
     /// The bytes of its outputs as `f32`.
@@ -77,10 +81,13 @@ impl Cost {
                     .iter()
                     .map(|shape| shape.len_per_row())
                     .fold(0, usize::saturating_add);
-                let new = node
+                let new: Vec<&WeightSpec> = node
                     .weights
                     .values()
-                    .filter(|name| counted.insert((*name).clone()));
+                    .filter(|name| counted.insert((*name).clone()))
+                    .map(|name| &graph.weights[name])
+                    .collect();
+                let count = |counts: fn(&WeightSpec) -> bool| values_of(&new, counts);
                 LayerCost {
                     name: node.name.clone(),
                     op: node.op.name().to_owned(),
@@ -88,11 +95,8 @@ impl Cost {
                         .first()
                         .map(|shape| shape.sizes(1))
                         .unwrap_or_default(),
-                    parameters: new
-                        .map(|name| &graph.weights[name])
-                        .filter(|spec| spec.kind.is_parameter())
-                        .map(crate::ir::WeightSpec::len)
-                        .fold(0, usize::saturating_add),
+                    parameters: count(|spec| spec.kind.is_parameter()),
+                    trained: count(WeightSpec::is_trained),
                     multiply_adds: multiply_adds(node, |name| &analysis.values[name]),
                     activation_bytes: values.saturating_mul(size_of::<f32>()),
                 }
@@ -100,19 +104,24 @@ impl Cost {
             .collect();
         let total =
             |of: fn(&LayerCost) -> usize| layers.iter().map(of).fold(0, usize::saturating_add);
+        let weights: Vec<&WeightSpec> = graph.weights.values().collect();
         Ok(Self {
             parameters: graph.parameter_count(),
-            buffers: graph
-                .weights
-                .values()
-                .filter(|spec| spec.kind.is_buffer())
-                .map(crate::ir::WeightSpec::len)
-                .fold(0, usize::saturating_add),
+            trained: values_of(&weights, WeightSpec::is_trained),
+            buffers: values_of(&weights, |spec| spec.kind.is_buffer()),
             multiply_adds: total(|layer| layer.multiply_adds),
             activation_bytes: total(|layer| layer.activation_bytes),
             layers,
         })
     }
+}
+
+/// The number of values of those `weights` that count.
+fn values_of(weights: &[&WeightSpec], counts: fn(&WeightSpec) -> bool) -> usize {
+    let counted = weights.iter().filter(|spec| counts(spec));
+    counted
+        .map(|spec| spec.len())
+        .fold(0, usize::saturating_add)
 }
 
 fn multiply_adds<'a>(node: &Node, value: impl Fn(&str) -> &'a ValueType) -> usize {
@@ -145,6 +154,10 @@ fn multiply_adds<'a>(node: &Node, value: impl Fn(&str) -> &'a ValueType) -> usiz
                 .unwrap_or(0);
             output().saturating_mul(inner)
         }
+        // The first output holds the hidden state of every step in every direction.
+        Op::Recurrent(layer) => output()
+            .saturating_mul(layer.cell.gates())
+            .saturating_mul(layer.inputs.saturating_add(layer.hidden)),
         _ => 0,
     }
 }
@@ -184,7 +197,9 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
     use super::*;
     use crate::build::Builder;
-    use crate::ir::{Conv1d, Conv2d, ConvTranspose2d, Embedding, Linear};
+    use crate::ir::{
+        Cell, Conv1d, Conv2d, ConvTranspose2d, Dim, Direction, Embedding, Linear, Recurrent, Shape,
+    };
 
     #[test]
     fn every_kind_of_layer_is_counted() {
@@ -251,5 +266,47 @@ mod tests {
             (cost.parameters, cost.multiply_adds, cost.activation_bytes),
             (30, 0, 60)
         );
+    }
+
+    #[test]
+    fn recurrent_layers_and_merged_batches_are_counted_per_row() {
+        let mut b = Builder::new("sequence");
+        let x = b.input("input", ValueType::float(Shape::batched(&[6, 5])));
+        let x = b.transpose("steps", x, &[1, 0, 2]);
+        let layer = Recurrent {
+            cell: Cell::Lstm,
+            direction: Direction::Both,
+            inputs: 5,
+            hidden: 4,
+            bias: true,
+        };
+        let x = b.recurrent("lstm", x, &[], layer)[0];
+        let x = b.transpose("rows", x, &[2, 0, 1, 3]);
+        let fixed = Dim::Fixed;
+        let heads = Shape(vec![Dim::Batches(2), fixed(6), fixed(4)]);
+        let x = b.view("heads", x, heads);
+        let t = b.transpose("turned", x, &[0, 2, 1]);
+        let y = b.mat_mul("product", x, t);
+        let constant = b.constant("mask", &[6, 6]);
+        let y = b.add("masked", y, constant);
+        let mut graph = b.finish(y).unwrap();
+        let Some(frozen) = graph.weights.get_mut("lstm.weight_hidden") else {
+            panic!("the layer has weights");
+        };
+        frozen.frozen = true;
+        let cost = Cost::of(&graph).unwrap();
+        let layer = |name: &str| cost.layers.iter().find(|layer| layer.name == name).unwrap();
+        // Six steps, two directions, four gates of four units.
+        assert_eq!(layer("lstm").multiply_adds, 6 * 2 * 16 * (5 + 4));
+        assert_eq!(layer("product").multiply_adds, 2 * 6 * 6 * 4);
+        assert_eq!(layer("product").activation_bytes, 4 * 2 * 36);
+        let weights = 2 * 16 * (5 + 4 + 2);
+        assert_eq!(
+            (layer("lstm").parameters, cost.parameters),
+            (weights, weights)
+        );
+        let trained = weights - 2 * 16 * 4;
+        assert_eq!((layer("lstm").trained, cost.trained), (trained, trained));
+        assert_eq!((cost.buffers, layer("mask").parameters), (36, 0));
     }
 }

@@ -15,17 +15,23 @@
 //! | `normalise` | batch norm, layer norm |
 //! | `activation` | elementwise functions |
 //! | `pool` | maxima and means of windows and of whole maps |
-//! | `combine` | sums, differences, products, concatenation, split |
+//! | `combine` | sums, differences, products, quotients, extremes, choices, concatenation, split |
+//! | `arrange` | slices, listed places, padding |
+//! | `reduce` | summaries of axes |
+//! | `recurrent` | LSTM, GRU and Elman layers |
 
 mod activation;
+mod arrange;
 mod combine;
 mod convolution;
 mod dense;
 mod normalise;
 mod pool;
+mod recurrent;
+mod reduce;
 
-use crate::ir::Op;
-use crate::run::ops::arrange;
+use crate::ir::{Op, Recurrent};
+use crate::run::ops::arrange as moved;
 use crate::run::ops::combine::{Elementwise, elementwise};
 use crate::run::{CompiledGraph, Pass, Step};
 use crate::{Error, Feature, Inputs, Result, Taps, Trace, each_rank};
@@ -132,6 +138,22 @@ fn walk(pass: &Pass<'_>, of: usize, start: usize, vector: Feature) -> Result<Fea
     gradients[of] = Some(vector);
     for step in pass.steps().iter().rev() {
         let reached = step.inputs.iter().any(|&input| depends[input]);
+        if let (Op::Recurrent(layer), true) = (pass.op(step), reached) {
+            let outputs: Vec<Option<Feature>> = step
+                .outputs
+                .iter()
+                .map(|&output| gradients[output].take())
+                .collect();
+            if outputs.iter().any(Option::is_some) {
+                let more = recurrent_inputs(pass, step, layer, outputs)?;
+                for (&input, more) in step.inputs.iter().zip(more) {
+                    if depends[input] {
+                        add(&mut gradients[input], more)?;
+                    }
+                }
+            }
+            continue;
+        }
         let Some(gradient) = reached
             .then(|| of_outputs(pass, step, &mut gradients))
             .transpose()?
@@ -142,10 +164,7 @@ fn walk(pass: &Pass<'_>, of: usize, start: usize, vector: Feature) -> Result<Fea
         for (position, &input) in step.inputs.iter().enumerate() {
             if depends[input] {
                 let more = rule(pass, step, position, gradient.clone())?;
-                gradients[input] = Some(match gradients[input].take() {
-                    Some(sum) => elementwise(Elementwise::Add, sum, more)?,
-                    None => more,
-                });
+                add(&mut gradients[input], more)?;
             }
         }
     }
@@ -153,6 +172,30 @@ fn walk(pass: &Pass<'_>, of: usize, start: usize, vector: Feature) -> Result<Fea
         Some(gradient) => Ok(gradient),
         None => Ok(zeros_like(pass.value(start)?)),
     }
+}
+
+fn add(sum: &mut Option<Feature>, more: Feature) -> Result<()> {
+    *sum = Some(match sum.take() {
+        Some(sum) => elementwise(Elementwise::Add, sum, more)?,
+        None => more,
+    });
+    Ok(())
+}
+
+/// The gradients of a recurrent layer's inputs, given those of its outputs.
+fn recurrent_inputs(
+    pass: &Pass<'_>,
+    step: &Step,
+    layer: &Recurrent,
+    outputs: Vec<Option<Feature>>,
+) -> Result<Vec<Feature>> {
+    let inputs: Result<Vec<_>> = step
+        .inputs
+        .iter()
+        .map(|&input| pass.value(input)?.try_into())
+        .collect();
+    let weights = pass.recurrent_weights(step, layer)?;
+    recurrent::gradients(layer, &inputs?, &weights, outputs)
 }
 
 /// Which values are computed from value number `start`, itself included.
@@ -305,11 +348,11 @@ fn rule(pass: &Pass<'_>, step: &Step, position: usize, gradient: Feature) -> Res
         }
         // The gradients of the parts were put together.
         Op::Split(_) => gradient,
-        Op::Reshape(_) | Op::Flatten => arrange::reshape(gradient, &x.shape())?,
-        Op::Transpose(transpose) => arrange::permute(gradient, &inverse(&transpose.axes))?,
+        Op::Reshape(_) | Op::Flatten => moved::reshape(gradient, &x.shape())?,
+        Op::Transpose(transpose) => moved::permute(gradient, &inverse(&transpose.axes))?,
         Op::ChannelShuffle(shuffle) => {
             let groups = x.shape()[1] / shuffle.groups;
-            each_rank!(gradient, tensor => arrange::shuffle(tensor, 1, groups).into())
+            each_rank!(gradient, tensor => moved::shuffle(tensor, 1, groups).into())
         }
         Op::MatMul => {
             let other = pass.value(step.inputs[1 - position])?;
@@ -317,18 +360,42 @@ fn rule(pass: &Pass<'_>, step: &Step, position: usize, gradient: Feature) -> Res
         }
         Op::Softmax(softmax) => dense::softmax(y()?, gradient, softmax.axis)?,
         Op::LogSoftmax(softmax) => dense::log_softmax(y()?, gradient, softmax.axis)?,
-        Op::View(_)
-        | Op::Expand(_)
-        | Op::Slice(_)
-        | Op::Take(_)
-        | Op::Pad(_)
-        | Op::Divide
-        | Op::Maximum
-        | Op::Minimum
-        | Op::Compare(_)
-        | Op::Where
-        | Op::Reduce(_)
-        | Op::Recurrent(_)
+        Op::View(_) => moved::reshape(gradient, &x.shape())?,
+        Op::Expand(_) => combine::sum_to(gradient, &x.shape())?,
+        Op::Slice(slice) => {
+            let size = x.shape()[slice.axis];
+            each_rank!(gradient, tensor => arrange::slice(tensor, slice, size).into())
+        }
+        Op::Take(take) => {
+            let size = x.shape()[take.axis];
+            each_rank!(gradient, tensor => {
+                arrange::taken(tensor, take.axis, &take.indices, size).into()
+            })
+        }
+        Op::Pad(pad) => {
+            let shape = x.shape();
+            each_rank!(gradient, tensor => arrange::pad(tensor, &pad.sides, pad.fill, &shape).into())
+        }
+        Op::Divide => {
+            let divisor = pass.value(step.inputs[1])?;
+            let gradient = combine::divide(gradient, divisor, y()?, position)?;
+            combine::sum_to(gradient, &x.shape())?
+        }
+        Op::Maximum | Op::Minimum => {
+            let values = [pass.value(step.inputs[0])?, pass.value(step.inputs[1])?];
+            let largest = matches!(pass.op(step), Op::Maximum);
+            let gradient = combine::extreme(gradient, values, largest, position)?;
+            combine::sum_to(gradient, &x.shape())?
+        }
+        Op::Compare(_) => zeros_like(x),
+        Op::Where if position == 0 => zeros_like(x),
+        Op::Where => {
+            let condition = pass.value(step.inputs[0])?;
+            let gradient = combine::chosen(gradient, condition, position)?;
+            combine::sum_to(gradient, &x.shape())?
+        }
+        Op::Reduce(op) => reduce::reduce(x, y()?, gradient, op)?,
+        Op::Recurrent(_)
         | Op::TokensAsFloats
         | Op::Constant(_)
         | Op::Embedding(_)

@@ -41,8 +41,10 @@ pub enum Activation {
     /// `min(max(x, least), most)`; either may be infinite.
     Clip {
         /// The lower bound.
+        #[serde(with = "super::number")]
         least: f64,
         /// The upper bound.
+        #[serde(with = "super::number")]
         most: f64,
     },
     /// `x^exponent`.

@@ -34,7 +34,7 @@ pub struct Reshape {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Transpose {
-    /// For each axis of the output, the axis of the input it was; starts with 0.
+    /// For each axis of the output, the axis of the input it was.
     pub axes: Vec<usize>,
 }
 
@@ -103,6 +103,7 @@ pub enum Fill {
     /// The same number everywhere.
     Constant {
         /// The number; infinities are allowed.
+        #[serde(with = "super::number")]
         value: f64,
     },
     /// The values mirrored at the first and last one, which are not repeated.

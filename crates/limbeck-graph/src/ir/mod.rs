@@ -9,6 +9,7 @@ mod activation;
 mod arrange;
 mod convolution;
 mod node;
+mod number;
 mod op;
 mod pool;
 mod recurrent;

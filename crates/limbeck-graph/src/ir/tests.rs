@@ -213,3 +213,116 @@ fn two_nodes_may_share_a_weight() {
         0
     );
 }
+
+#[test]
+fn sizes_are_written_as_words_and_read_back() {
+    for (dim, text) in [
+        (Dim::Fixed(7), "7"),
+        (Dim::Batch, "\"batch\""),
+        (Dim::Batches(4), "\"4 batch\""),
+    ] {
+        assert_eq!(serde_json::to_string(&dim).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Dim>(text).unwrap(), dim);
+    }
+    assert_eq!(
+        serde_json::from_str::<Dim>("\"1 batch\"").unwrap(),
+        Dim::Batch
+    );
+    for text in ["\"0 batch\"", "\"batches\"", "\"-2 batch\"", "-3", "\"\""] {
+        assert!(serde_json::from_str::<Dim>(text).is_err(), "{text}");
+    }
+    assert_eq!(Dim::times_batch(1), Dim::Batch);
+    assert_eq!(Dim::Batches(3).size(5), 15);
+    assert_eq!(Dim::Batches(usize::MAX).size(2), usize::MAX);
+}
+
+#[test]
+fn every_operator_on_values_is_written_and_read_back() {
+    let shape = Shape(vec![Dim::Fixed(2), Dim::Batches(3), Dim::Batch]);
+    let (view, expand) = (
+        View {
+            shape: shape.clone(),
+        },
+        Expand { shape },
+    );
+    let recurrent = |cell| {
+        Op::Recurrent(Recurrent {
+            cell,
+            direction: Direction::Both,
+            inputs: 3,
+            hidden: 2,
+            bias: false,
+        })
+    };
+    let sides = vec![[0, 0], [1, 2]];
+    let pad = |fill| {
+        let sides = sides.clone();
+        Op::Pad(Pad { sides, fill })
+    };
+    let ops = [
+        Op::View(view),
+        Op::Expand(expand),
+        Op::Slice(Slice {
+            axis: 1,
+            start: 0,
+            count: 2,
+            step: 3,
+        }),
+        Op::Take(Take {
+            axis: 1,
+            indices: vec![2, 0],
+        }),
+        pad(Fill::Constant { value: 0.5 }),
+        pad(Fill::Reflect),
+        pad(Fill::Edge),
+        Op::Divide,
+        Op::Maximum,
+        Op::Minimum,
+        Op::Compare(Compare {
+            relation: Relation::LessOrEqual,
+        }),
+        Op::Where,
+        Op::Reduce(Reduce {
+            reduction: Reduction::Product,
+            axes: vec![1],
+        }),
+        Op::TokensAsFloats,
+        Op::Constant(Constant { shape: vec![2] }),
+        recurrent(Cell::Lstm),
+        recurrent(Cell::Gru { reset_after: true }),
+        recurrent(Cell::Tanh),
+        Op::Activation(Activation::Clip {
+            least: 0.0,
+            most: 6.0,
+        }),
+        Op::Activation(Activation::Power { exponent: 2.0 }),
+        Op::Activation(Activation::Erf),
+    ];
+    for op in ops {
+        let text = serde_json::to_string(&op).unwrap();
+        assert_eq!(serde_json::from_str::<Op>(&text).unwrap(), op, "{text}");
+    }
+}
+
+#[test]
+fn infinite_bounds_are_written_and_read_back() {
+    for op in [
+        Op::Activation(Activation::Clip {
+            least: f64::NEG_INFINITY,
+            most: 3.0,
+        }),
+        Op::Activation(Activation::Clip {
+            least: 0.0,
+            most: f64::INFINITY,
+        }),
+        Op::Pad(Pad {
+            sides: vec![[0, 0], [1, 1]],
+            fill: Fill::Constant {
+                value: f64::NEG_INFINITY,
+            },
+        }),
+    ] {
+        let text = serde_json::to_string(&op).unwrap();
+        assert_eq!(serde_json::from_str::<Op>(&text).unwrap(), op, "{text}");
+    }
+}

@@ -37,7 +37,8 @@ pub struct Statistics {
 /// evaluation mode; in training mode it is as far as the batch's statistics are the given ones.
 ///
 /// # Errors
-/// If there is no such activation, it is not idempotent (only ReLU, ReLU6 and the identity are, and leaky ReLU with a slope of 0 or 1), the
+/// If there is no such activation, it is not idempotent (only ReLU, ReLU6, bounds, the absolute value and
+/// the identity are, and leaky ReLU with a slope of 0 or 1), the
 /// kernel is even, or the statistics are not those of as many channels.
 pub fn deepen(network: Weighted, activation: &str, layer: &Deepening) -> crate::Result<Weighted> {
     let error = |problem: String| Error::Rewrite {
@@ -67,7 +68,8 @@ pub fn deepen(network: Weighted, activation: &str, layer: &Deepening) -> crate::
 /// Whether applying it twice is applying it once.
 fn is_idempotent(function: Activation) -> bool {
     match function {
-        Activation::Identity | Activation::Relu | Activation::Relu6 => true,
+        Activation::Identity | Activation::Relu | Activation::Relu6 | Activation::Absolute => true,
+        Activation::Clip { least, most } => least <= most,
         Activation::LeakyRelu { slope } => slope == 0.0 || slope == 1.0,
         _ => false,
     }

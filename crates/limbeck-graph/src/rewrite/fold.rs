@@ -11,7 +11,8 @@ use crate::weights::HostTensor;
 ///
 /// With `s = scale / sqrt(variance + epsilon)` from the running statistics, the weights of each output channel are multiplied by
 /// `s` and its bias becomes `(bias - mean) * s + shift`. The layer goes on under the batch norm's name, so that
-/// taps of the norm's value stay as they are; its weights keep their names, and a bias is added where there was none.
+/// taps of the norm's value stay as they are; its weights keep their names, and a bias is added where there was none, frozen if the
+/// weight is.
 ///
 /// A norm stays where the value before it is an output, stands behind a tap or goes to another node; where the layer
 /// shares its weights; and behind a linear layer over values that are not `[batch, features]`. What is folded no longer follows the
@@ -98,10 +99,13 @@ impl Fold {
         for ((value, scale), shift) in bias.values.iter_mut().zip(scale).zip(shift) {
             *value = (f64::from(*value) * scale + shift) as f32;
         }
+        let frozen = network.graph.weights[weight].frozen;
         let spec = network.graph.weights.entry(self.bias.clone());
         spec.or_insert_with(|| {
             let initialiser = Initialiser::default_of(&op, WeightKind::Bias);
-            WeightSpec::new(vec![channels], WeightKind::Bias, initialiser)
+            let mut spec = WeightSpec::new(vec![channels], WeightKind::Bias, initialiser);
+            spec.frozen = frozen;
+            spec
         });
         let mut weights = self.layer.weights;
         weights.insert("bias".to_owned(), self.bias);

@@ -8,6 +8,7 @@ use burn::tensor::{Device, Int, Tensor};
 
 use super::layout::{to_channels_first, to_channels_last};
 use super::node::Run;
+use super::ops::arrange::raise;
 use super::prepared::Prepared;
 use super::schedule::{self, Unit};
 use super::{CompiledGraph, ImageLayout, Step};
@@ -37,11 +38,11 @@ impl Value {
         }
     }
 
-    /// An image with the channels last.
+    /// An image with the channels last; axes that a repeated value lacks are put in front before.
     pub(super) fn channels_last(self) -> Result<Tensor<4>> {
         match self {
             Self::ChannelsLast(image) => Ok(image),
-            other => Ok(to_channels_last(other.feature()?.try_into()?)),
+            other => Ok(to_channels_last(raise(other.feature()?, 4)?.try_into()?)),
         }
     }
 
@@ -244,14 +245,21 @@ impl CompiledGraph {
                 expected: expected.value.to_string(),
                 got,
             };
-            let rows = *batch.get_or_insert(shape.first().copied().unwrap_or(0));
+            let first = shape.first().copied().unwrap_or(0);
+            let multiple = expected
+                .value
+                .shape
+                .dims()
+                .first()
+                .and_then(|dim| dim.batches());
+            let rows = *batch.get_or_insert(first / multiple.unwrap_or(1));
             if kind != expected.value.kind || shape != expected.value.shape.sizes(rows) {
                 let kind = if kind == Kind::Tokens {
                     "token ids "
                 } else {
                     ""
                 };
-                let batch = if shape.first() == Some(&rows) {
+                let batch = if first == rows {
                     String::new()
                 } else {
                     format!(" where batch is {rows}")
@@ -284,6 +292,7 @@ impl CompiledGraph {
         Ok(Run {
             network: self,
             trains,
+            batch: batch.unwrap_or(1),
             shortcuts: RefCell::default(),
         })
     }

@@ -15,6 +15,7 @@ mod pass;
 mod plan;
 mod prepared;
 mod schedule;
+mod several;
 mod weight;
 
 use std::collections::BTreeMap;
@@ -38,9 +39,10 @@ use weight::{Storage, Weight};
 /// A graph with weights on a device.
 ///
 /// Inputs on an autodiff device train it: batch norm uses the batch and updates its running statistics, dropout draws
-/// from the device's generator (`device.seed`), gradients reach every parameter. Inputs on a plain
+/// from the device's generator (`device.seed`), gradients reach every parameter that is not frozen. Inputs on a plain
 /// device evaluate it. A clone shares nothing with the original. Burn's visitors see each weight under its
-/// name split at the dots; running statistics are visited too, so records keep them, and never ask for a gradient.
+/// name split at the dots; running statistics, constants and frozen parameters are visited too, so records keep them, and never
+/// ask for a gradient.
 ///
 /// ```
 /// use burn::module::Module;
@@ -136,7 +138,7 @@ impl Graph {
             positions.insert(name.as_str(), weights.len());
             weights.push(Weight {
                 name: name.clone(),
-                storage: Storage::new(host, spec.kind.is_buffer(), device)?,
+                storage: Storage::new(host, spec.is_trained(), device)?,
             });
         }
         let mut flags = Vec::new();

@@ -8,19 +8,25 @@ use limbeck_kernels::tensor::Shortcut;
 
 use super::execute::Value;
 use super::layout::{to_channels_first, to_channels_last};
-use super::ops::combine::Elementwise;
 use super::ops::normalise::Affine;
 use super::ops::pool::Keep;
-use super::ops::{activation, arrange, combine, convolution, dense, normalise, pool};
+use super::ops::{activation, arrange, convolution, dense, normalise, pool, reduce as summary};
 use super::weight::Storage;
 use super::{CompiledGraph, ImageLayout, Step};
 use crate::ir::{BatchNorm, Op};
 use crate::{Error, Feature, Result, each_rank};
 
+/// `[batch, channels, height, width]` to `[batch, height, width, channels]`.
+pub(super) const CHANNELS_TO_BACK: &[usize] = &[0, 2, 3, 1];
+/// `[batch, height, width, channels]` to `[batch, channels, height, width]`.
+pub(super) const CHANNELS_TO_FRONT: &[usize] = &[0, 3, 1, 2];
+
 /// A forward pass under way.
 pub(super) struct Run<'a> {
     pub(super) network: &'a CompiledGraph,
     pub(super) trains: bool,
+    /// The number of rows.
+    pub(super) batch: usize,
     /// Shortcuts whose end has not been reached, by the value at which they begin.
     pub(super) shortcuts: RefCell<BTreeMap<usize, Shortcut>>,
 }
@@ -28,38 +34,50 @@ pub(super) struct Run<'a> {
 impl Run<'_> {
     pub(super) fn node(&self, step: &Step, mut arguments: Vec<Value>) -> Result<Vec<Value>> {
         let op = &self.network.graph.nodes[step.node].op;
-        if let Op::Parameter(_) = op {
-            return Ok(vec![Value::Feature(self.feature(step, "value")?)]);
-        }
-        if let Op::Concatenate(concatenate) = op {
-            return self
-                .concatenate(step, arguments, concatenate.axis)
-                .map(|value| vec![value]);
-        }
-        if let Op::Add | Op::Subtract | Op::Multiply | Op::MatMul = op {
-            return self.combine(step, op, arguments).map(|value| vec![value]);
+        match op {
+            Op::Parameter(_) | Op::Constant(_) => {
+                return Ok(vec![Value::Feature(self.feature(step, "value")?)]);
+            }
+            Op::Concatenate(concatenate) => {
+                let value = self.concatenate(step, arguments, concatenate.axis)?;
+                return Ok(vec![value]);
+            }
+            Op::Add
+            | Op::Subtract
+            | Op::Multiply
+            | Op::Divide
+            | Op::Maximum
+            | Op::Minimum
+            | Op::Compare(_)
+            | Op::Where
+            | Op::MatMul => return Ok(vec![self.combine(step, op, arguments)?]),
+            Op::Recurrent(layer) => return self.recurrent(step, layer, arguments),
+            _ => {}
         }
         let x = arguments.swap_remove(0);
-        if let Op::Embedding(table) = op {
-            let tokens = x.tokens()?;
-            self.check_tokens(step, &tokens, table.tokens)?;
-            let rows = dense::embedding(tokens, self.weight(step, "weight")?);
-            return Ok(vec![Value::Feature(rows.into())]);
-        }
-        if let Op::Split(split) = op {
-            return match step.layout {
-                ImageLayout::ChannelsLast => {
-                    let parts =
-                        arrange::split(&x.channels_last()?, last_axis(split.axis), &split.sizes);
-                    Ok(parts.into_iter().map(Value::ChannelsLast).collect())
+        match op {
+            Op::Embedding(table) => {
+                let tokens = x.tokens()?;
+                self.check_tokens(step, &tokens, table.tokens)?;
+                let rows = dense::embedding(tokens, self.weight(step, "weight")?);
+                return Ok(vec![Value::Feature(rows.into())]);
+            }
+            Op::TokensAsFloats => {
+                let numbers = self.in_this_run(x.tokens()?.float().into());
+                return Ok(vec![Value::Feature(numbers)]);
+            }
+            Op::Split(split) => return self.split(step, x, split),
+            // The memory of an image stays as it is; only its meaning changes.
+            Op::Transpose(transpose) => match (&transpose.axes[..], step.layout) {
+                (CHANNELS_TO_BACK, _) if matches!(x, Value::ChannelsLast(_)) => {
+                    return Ok(vec![Value::Feature(x.channels_last()?.into())]);
                 }
-                ImageLayout::ChannelsFirst => each_rank!(x.feature()?, tensor => Ok(
-                    arrange::split(&tensor, split.axis, &split.sizes)
-                        .into_iter()
-                        .map(|part| Value::Feature(part.into()))
-                        .collect()
-                )),
-            };
+                (CHANNELS_TO_FRONT, ImageLayout::ChannelsLast) => {
+                    return Ok(vec![Value::ChannelsLast(x.feature()?.try_into()?)]);
+                }
+                _ => {}
+            },
+            _ => {}
         }
         let value = match step.layout {
             ImageLayout::ChannelsLast => {
@@ -94,6 +112,22 @@ impl Run<'_> {
             Op::ChannelShuffle(shuffle) => arrange::shuffle(x, 3, shuffle.groups),
             Op::Activation(function) => activation::apply(*function, x),
             Op::ScaleShift(line) => x.mul_scalar(line.scale).add_scalar(line.shift),
+            Op::Slice(slice) => {
+                let axis = last_axis(slice.axis);
+                arrange::slice(x, &crate::ir::Slice { axis, ..*slice })
+            }
+            Op::Take(take) => arrange::take(x, last_axis(take.axis), &take.indices),
+            Op::Pad(pad) => {
+                let [rows, channels, height, width] = pad.sides[..] else {
+                    return Err(self.unplanned(step));
+                };
+                arrange::pad(x, &[rows, height, width, channels], pad.fill)
+            }
+            Op::Reduce(reduce) => {
+                let mut axes: Vec<usize> = reduce.axes.iter().copied().map(last_axis).collect();
+                axes.sort_unstable();
+                summary::reduce(x, &axes, reduce.reduction)
+            }
             Op::Dropout(dropout) if self.is_active(step) && dropout.rate > 0.0 => {
                 let [batch, height, width, channels] = x.dims();
                 let like = x.clone().detach().reshape([batch, channels, height, width]);
@@ -179,6 +213,18 @@ impl Run<'_> {
                 let shape = x.shape();
                 arrange::reshape(x, &[shape[0], shape[1..].iter().product()])?
             }
+            Op::View(view) => arrange::reshape(x, &view.shape.sizes(self.batch))?,
+            Op::Expand(expand) => arrange::expand(x, &expand.shape.sizes(self.batch))?,
+            Op::Slice(slice) => each_rank!(x, tensor => arrange::slice(tensor, slice).into()),
+            Op::Take(take) => {
+                each_rank!(x, tensor => arrange::take(tensor, take.axis, &take.indices).into())
+            }
+            Op::Pad(pad) => {
+                each_rank!(x, tensor => arrange::pad(tensor, &pad.sides, pad.fill).into())
+            }
+            Op::Reduce(reduce) => {
+                each_rank!(x, tensor => summary::reduce(tensor, &reduce.axes, reduce.reduction).into())
+            }
             Op::Transpose(transpose) => arrange::permute(x, &transpose.axes)?,
             Op::Softmax(softmax) => {
                 each_rank!(x, tensor => burn::tensor::activation::softmax(tensor, softmax.axis).into())
@@ -188,36 +234,6 @@ impl Run<'_> {
             }
             _ => return Err(self.unplanned(step)),
         })
-    }
-
-    fn combine(&self, step: &Step, op: &Op, arguments: Vec<Value>) -> Result<Value> {
-        let last = step.layout == ImageLayout::ChannelsLast;
-        let features = arguments.into_iter().map(|value| match last {
-            true => value.channels_last().map(Feature::from),
-            false => value.feature(),
-        });
-        let operation = |a: Result<Feature>, b: Result<Feature>| match op {
-            Op::MatMul => combine::mat_mul(a?, b?),
-            Op::Subtract => combine::elementwise(Elementwise::Subtract, a?, b?),
-            Op::Multiply => combine::elementwise(Elementwise::Multiply, a?, b?),
-            _ => combine::elementwise(Elementwise::Add, a?, b?),
-        };
-        let result = features
-            .reduce(operation)
-            .unwrap_or_else(|| Err(self.unplanned(step)))?;
-        Ok(match last {
-            true => Value::ChannelsLast(result.try_into()?),
-            false => Value::Feature(result),
-        })
-    }
-
-    fn concatenate(&self, step: &Step, arguments: Vec<Value>, axis: usize) -> Result<Value> {
-        if step.layout == ImageLayout::ChannelsLast {
-            let images: Result<Vec<_>> = arguments.into_iter().map(Value::channels_last).collect();
-            return Ok(Value::ChannelsLast(Tensor::cat(images?, last_axis(axis))));
-        }
-        let features: Result<Vec<_>> = arguments.into_iter().map(Value::feature).collect();
-        combine::concatenate(features?, axis).map(Value::Feature)
     }
 
     fn batch_norm_last(&self, step: &Step, norm: &BatchNorm, x: Tensor<4>) -> Result<Tensor<4>> {
@@ -292,15 +308,14 @@ impl Run<'_> {
             let Storage::Buffer(buffer) = self.storage(step, role)? else {
                 return Err(self.unplanned(step));
             };
-            let old = buffer.value();
+            let old: Tensor<1> = buffer.value().try_into()?;
             let new = if old.device().is_autodiff() {
                 new
             } else {
                 new.without_autodiff()
             };
-            buffer.set(
-                (old.mul_scalar(1.0 - norm.momentum) + new.mul_scalar(norm.momentum)).detach(),
-            );
+            let moved = old.mul_scalar(1.0 - norm.momentum) + new.mul_scalar(norm.momentum);
+            buffer.set(moved.detach().into());
         }
         Ok(())
     }
@@ -335,11 +350,15 @@ impl Run<'_> {
 
     /// A weight as it takes part in this run: without gradients when evaluating.
     fn feature(&self, step: &Step, role: &str) -> Result<Feature> {
-        let weight = self.storage(step, role)?.feature();
-        Ok(each_rank!(weight, tensor => match self.trains {
+        Ok(self.in_this_run(self.storage(step, role)?.feature()))
+    }
+
+    /// A tensor that can take part in this run.
+    fn in_this_run(&self, feature: Feature) -> Feature {
+        each_rank!(feature, tensor => match self.trains {
             true => tensor.autodiff().into(),
             false => tensor.without_autodiff().into(),
-        }))
+        })
     }
 
     pub(super) fn weight<const D: usize>(&self, step: &Step, role: &str) -> Result<Tensor<D>>
@@ -375,13 +394,13 @@ impl Run<'_> {
         crate::ir::node_error(&self.network.graph.nodes[step.node], problem)
     }
 
-    fn unplanned(&self, step: &Step) -> Error {
+    pub(super) fn unplanned(&self, step: &Step) -> Error {
         self.wrong(step, format!("it cannot run with {}", step.layout))
     }
 }
 
 /// The place of a channels-first axis when the channels are last.
-const fn last_axis(axis: usize) -> usize {
+pub(super) const fn last_axis(axis: usize) -> usize {
     match axis {
         0 => 0,
         1 => 3,

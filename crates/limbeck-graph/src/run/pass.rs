@@ -9,8 +9,9 @@ use super::node::Run;
 use super::ops::activation::dropout_mask;
 use super::ops::combine::{Elementwise, elementwise};
 use super::ops::normalise::Affine;
+use super::ops::recurrent::Weights;
 use super::{CompiledGraph, ImageLayout, Plan, Step};
-use crate::ir::{BatchNorm, Op};
+use crate::ir::{BatchNorm, Op, Recurrent};
 use crate::{Error, Feature, Inputs, Result, Taps, Trace, each_rank};
 
 /// A forward pass with channels first and through Burn's own operations, node by node, whose values are all there.
@@ -126,6 +127,10 @@ impl Pass<'_> {
         Tensor<D>: TryFrom<Feature, Error = Error>,
     {
         self.run.weight(step, role)
+    }
+
+    pub(crate) fn recurrent_weights(&self, step: &Step, layer: &Recurrent) -> Result<Weights> {
+        self.run.recurrent_weights(step, layer)
     }
 
     pub(crate) fn affine(&self, step: &Step, norm: &BatchNorm) -> Result<Affine> {

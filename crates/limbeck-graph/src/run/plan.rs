@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::ImageLayout;
+use super::node::CHANNELS_TO_FRONT;
 use crate::ir::{Analysis, Graph, Node, Op};
 
 /// How a graph runs on a device: a value that can be printed and tested.
@@ -35,8 +36,8 @@ impl Plan {
     /// Plans `graph` with `layout` for its images.
     ///
     /// With [`ImageLayout::ChannelsLast`] an operator that knows images (convolution, batch norm, pooling, shuffle of
-    /// rank 4) runs channels last; an elementwise one, a concatenation and a split follow their inputs; all others
-    /// (reshape, flatten, transpose, matrix product) see channels first.
+    /// rank 4) runs channels last; an elementwise one, a concatenation, a split, a slice, padding and a summary follow their inputs; all
+    /// others (reshape, flatten, view, matrix product) see channels first. A transpose between the two orders moves nothing.
     pub fn new(graph: &Graph, analysis: &Analysis, layout: ImageLayout) -> Self {
         let mut values: Vec<String> = graph
             .inputs
@@ -131,10 +132,8 @@ impl fmt::Display for Plan {
 }
 
 fn layout_of(node: &Node, analysis: &Analysis, inputs: &[ImageLayout]) -> ImageLayout {
-    let images = node
-        .inputs
-        .iter()
-        .all(|input| analysis.values[input].shape.rank() == 4);
+    let rank = |input: &String| analysis.values[input].shape.rank();
+    let images = node.inputs.iter().all(|input| rank(input) == 4);
     let follows = || {
         if inputs.contains(&ImageLayout::ChannelsLast) {
             ImageLayout::ChannelsLast
@@ -142,10 +141,21 @@ fn layout_of(node: &Node, analysis: &Analysis, inputs: &[ImageLayout]) -> ImageL
             ImageLayout::ChannelsFirst
         }
     };
-    if !images {
-        return ImageLayout::ChannelsFirst;
-    }
-    match node.op {
+    match &node.op {
+        // A factor or a term per channel has fewer axes.
+        Op::Add
+        | Op::Subtract
+        | Op::Multiply
+        | Op::Divide
+        | Op::Maximum
+        | Op::Minimum
+        | Op::Compare(_)
+        | Op::Where
+            if node.inputs.iter().all(|input| rank(input) <= 4) =>
+        {
+            follows()
+        }
+        _ if !images => ImageLayout::ChannelsFirst,
         Op::Conv2d(_)
         | Op::ConvTranspose2d(_)
         | Op::BatchNorm(_)
@@ -157,11 +167,16 @@ fn layout_of(node: &Node, analysis: &Analysis, inputs: &[ImageLayout]) -> ImageL
         Op::Activation(_)
         | Op::Dropout(_)
         | Op::ScaleShift(_)
-        | Op::Add
-        | Op::Subtract
-        | Op::Multiply
+        | Op::Slice(_)
+        | Op::Take(_)
+        | Op::Pad(_)
+        | Op::Reduce(_)
         | Op::Concatenate(_)
         | Op::Split(_) => follows(),
+        // Channels that come to the front lie last already.
+        Op::Transpose(transpose) if transpose.axes == CHANNELS_TO_FRONT => {
+            ImageLayout::ChannelsLast
+        }
         _ => ImageLayout::ChannelsFirst,
     }
 }

@@ -36,6 +36,7 @@ fn outputs(op: &Op, inputs: &[&ValueType]) -> Result<Vec<ValueType>, String> {
         let expected = match (fewest, most) {
             (1, 1) => "1 input".to_owned(),
             (fewest, usize::MAX) => format!("{fewest} or more inputs"),
+            (fewest, most) if fewest < most => format!("{fewest} to {most} inputs"),
             (fewest, _) => format!("{fewest} inputs"),
         };
         return Err(format!("expected {expected}, got {}", inputs.len()));
@@ -408,7 +409,12 @@ fn grouped(in_channels: usize, out_channels: usize, groups: usize) -> Result<(),
 }
 
 fn batched(input: &Shape, ranks: std::ops::RangeInclusive<usize>) -> Result<(), String> {
-    if input.is_batched() && ranks.contains(&input.rank()) {
+    let again = input
+        .dims()
+        .iter()
+        .skip(1)
+        .any(|dim| dim.batches().is_some());
+    if input.is_batched() && !again && ranks.contains(&input.rank()) {
         return Ok(());
     }
     let (low, high) = (ranks.start(), ranks.end());
@@ -417,8 +423,13 @@ fn batched(input: &Shape, ranks: std::ops::RangeInclusive<usize>) -> Result<(), 
     } else {
         format!("{low} to {high}")
     };
+    let where_else = if again {
+        " and has it nowhere else"
+    } else {
+        ""
+    };
     Err(format!(
-        "expected a shape of rank {rank} that starts with the batch, got {input}"
+        "expected a shape of rank {rank} that starts with the batch{where_else}, got {input}"
     ))
 }
 

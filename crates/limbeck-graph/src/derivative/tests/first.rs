@@ -14,7 +14,7 @@ use crate::ir::{
 use crate::{Feature, InputTensor, Inputs, Network, Taps, each_rank, zoo};
 
 /// Compares the gradient of every input, of a network on inputs of `shapes`.
-fn check(graph: &Graph, shapes: &[&[usize]], mode: Mode, kind: DType, tolerance: f64) {
+pub(super) fn check(graph: &Graph, shapes: &[&[usize]], mode: Mode, kind: DType, tolerance: f64) {
     let what = format!("{} {}", graph.name, graph.nodes[0].op.name());
     let network = network(graph, mode, kind);
     let inputs: Vec<Feature> = shapes
@@ -43,7 +43,7 @@ fn check(graph: &Graph, shapes: &[&[usize]], mode: Mode, kind: DType, tolerance:
     }
 }
 
-fn operator(shapes: &[&[usize]], build: impl Fn(&mut Builder, &[Value]) -> Value) {
+pub(super) fn operator(shapes: &[&[usize]], build: impl Fn(&mut Builder, &[Value]) -> Value) {
     let graph = graph_of(shapes, build);
     check(&graph, shapes, Mode::Evaluation, DType::F64, 1e-10);
 }

@@ -2,7 +2,9 @@
 
 mod first;
 mod interface;
+mod recurrent;
 mod second;
+mod values;
 
 use burn::module::{Flag, Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -35,7 +37,9 @@ fn random(name: &str, shape: &[usize], kind: DType) -> Feature {
         1 => Tensor::<1>::from_data(data, options).into(),
         2 => Tensor::<2>::from_data(data, options).into(),
         3 => Tensor::<3>::from_data(data, options).into(),
-        _ => Tensor::<4>::from_data(data, options).into(),
+        4 => Tensor::<4>::from_data(data, options).into(),
+        5 => Tensor::<5>::from_data(data, options).into(),
+        _ => Tensor::<6>::from_data(data, options).into(),
     }
 }
 

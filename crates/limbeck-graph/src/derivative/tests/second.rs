@@ -87,7 +87,7 @@ fn scalar(network: &CompiledGraph, inputs: &[Feature]) -> Tensor<1> {
     sum(times(&gradient, &weights)) + sum(times(&gradient, &gradient)).mul_scalar(0.5)
 }
 
-fn check(graph: &Graph, shapes: &[&[usize]], mode: Mode) {
+pub(super) fn check(graph: &Graph, shapes: &[&[usize]], mode: Mode) {
     check_with(graph, shapes, mode, 1e-5, 1e-6);
 }
 

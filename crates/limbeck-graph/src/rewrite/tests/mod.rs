@@ -4,6 +4,7 @@ mod chains;
 mod deepen;
 mod fold;
 mod graft;
+mod values;
 mod widen;
 
 use burn::tensor::Device;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ir::{Analysis, Graph, Node, Op, ValueType};
+use crate::ir::{Analysis, Dim, Graph, Node, Op, Shape, ValueType};
 
 /// How an operator treats the channels (axis 1) of its inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,11 @@ pub(super) fn role(node: &Node, values: &BTreeMap<String, ValueType>) -> Role {
         Op::Linear(_) if shape(&node.name).rank() == 2 => Role::Layer,
         Op::Concatenate(concatenate) if concatenate.axis == 1 => Role::Concatenated,
         Op::Flatten => Role::Flattened(shape(&node.inputs[0]).sizes(1)[2..].iter().product()),
+        Op::View(_) => viewed(shape(&node.inputs[0]), shape(&node.name)),
+        Op::Reduce(reduce) if !reduce.axes.contains(&1) => Role::Tied,
+        Op::Slice(slice) if slice.axis != 1 => Role::Tied,
+        Op::Take(take) if take.axis != 1 => Role::Tied,
+        Op::Pad(pad) if pad.sides.get(1) == Some(&[0, 0]) => Role::Tied,
         Op::BatchNorm(_)
         | Op::Dropout(_)
         | Op::Activation(_)
@@ -45,8 +50,31 @@ pub(super) fn role(node: &Node, values: &BTreeMap<String, ValueType>) -> Role {
         | Op::Add
         | Op::Subtract
         | Op::Multiply
+        | Op::Divide
+        | Op::Maximum
+        | Op::Minimum
+        | Op::Compare(_)
+        | Op::Where
         | Op::ScaleShift(_)
         | Op::Concatenate(_) => Role::Tied,
+        _ => Role::Fixed,
+    }
+}
+
+/// A view that leaves the batch and the channels alone, or flattens all after the batch.
+fn viewed(from: &Shape, to: &Shape) -> Role {
+    let (&[rows, Dim::Fixed(channels), ref places @ ..], &[same, Dim::Fixed(size), ref rest @ ..]) =
+        (from.dims(), to.dims())
+    else {
+        return Role::Fixed;
+    };
+    let fixed = |dims: &[Dim]| dims.iter().all(|dim| dim.batches().is_none());
+    if rows != same || !fixed(places) || !fixed(rest) {
+        return Role::Fixed;
+    }
+    match (rest, size == channels) {
+        (_, true) => Role::Tied,
+        ([], false) => Role::Flattened(places.iter().map(|dim| dim.size(1)).product()),
         _ => Role::Fixed,
     }
 }
@@ -192,7 +220,10 @@ fn classes(graph: &Graph, analysis: &Analysis) -> BTreeMap<String, usize> {
         for input in &node.inputs {
             let shape = &analysis.values[input].shape;
             // Axes are aligned at the last one; a size of 1 is repeated for any number of channels.
-            let axis = (1 + shape.rank()).checked_sub(rank);
+            let axis = match node.op {
+                Op::View(_) => Some(1),
+                _ => (1 + shape.rank()).checked_sub(rank),
+            };
             let size = axis.and_then(|axis| shape.size(axis));
             if size.is_none_or(|size| size == 1 && repeats(node, analysis)) {
                 continue;

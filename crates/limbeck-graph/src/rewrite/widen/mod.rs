@@ -12,7 +12,7 @@ use rand::RngExt;
 
 use super::gather::gather;
 use super::{Weighted, resolve};
-use crate::ir::{Initialiser, Node, Op, ValueType};
+use crate::ir::{Dim, Initialiser, Node, Op, ValueType};
 use crate::weights::HostTensor;
 use crate::{Error, Result, Seed};
 use channels::Channels;
@@ -32,7 +32,8 @@ pub struct Widening {
 /// Gives `layer`, a hidden convolution or linear layer, more channels, and keeps the function.
 ///
 /// Additions and products tie channels: all layers whose channels meet `layer`'s there are widened with the same map. Batch norms
-/// and depthwise convolutions in between follow; so do concatenations along the channels and flattened images.
+/// and depthwise convolutions in between follow; so do concatenations along the channels, flattened images, and summaries, slices, padding
+/// and views of other axes.
 /// Values in between keep their names and taps but get wider. Without noise the function is kept in evaluation mode and, where no dropout
 /// is in between, in training mode.
 ///
@@ -137,6 +138,11 @@ impl Wider<'_> {
         let size = map.len();
         match &mut node.op {
             Op::BatchNorm(norm) => norm.channels = size,
+            Op::View(view) => {
+                if let Some(channels) = view.shape.0.get_mut(1) {
+                    *channels = Dim::Fixed(size);
+                }
+            }
             Op::Conv1d(conv) => {
                 (conv.in_channels, conv.out_channels, conv.groups) = (size, size, size);
             }

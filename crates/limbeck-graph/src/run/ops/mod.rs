@@ -7,3 +7,5 @@ pub(super) mod convolution;
 pub(super) mod dense;
 pub(crate) mod normalise;
 pub(super) mod pool;
+pub(crate) mod recurrent;
+pub(crate) mod reduce;

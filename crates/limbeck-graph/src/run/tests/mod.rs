@@ -1,14 +1,17 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod batch_norm;
+mod frozen;
 mod gradients;
 mod joined;
 mod module;
 mod operators;
 mod plan;
 mod prepared;
+mod recurrent;
 mod reference;
 mod shortcuts;
+mod values;
 mod windows;
 
 use burn::module::Module;

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod values;
+
 use super::*;
 use crate::ir::{
     Activation, BatchNorm, ChannelShuffle, Concatenate, Dropout, Embedding, LayerNorm, Linear,
@@ -229,10 +231,6 @@ fn mistakes_say_what_was_expected() {
             "cannot reshape [batch, 2, 3] with 6 values per row to [batch, 5] with 5",
         ),
         (
-            refused(&Op::Transpose(Transpose { axes: vec![1, 0] }), &[&[2]]),
-            "expected the batch to stay first, got [1, 0]",
-        ),
-        (
             refused(&Op::Transpose(Transpose { axes: vec![0, 0] }), &[&[2]]),
             "expected the axes of [batch, 2] in another order, got [0, 0]",
         ),
@@ -253,7 +251,7 @@ fn mistakes_say_what_was_expected() {
         ),
         (
             refused(&Op::Parameter(Parameter { shape: vec![] }), &[]),
-            "expected a shape of 1 to 4 sizes, got []",
+            "expected a shape of 1 to 6 sizes, got []",
         ),
     ];
     for (got, expected) in cases {
