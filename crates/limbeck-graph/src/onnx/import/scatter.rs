@@ -6,7 +6,7 @@ use super::constant::fixed;
 use super::lowering::Lowering;
 use super::operator::CHOOSES;
 use super::value::Value;
-use crate::ir::{Dim, Shape};
+use crate::ir::{Dim, Op, Shape};
 use crate::onnx::Outcome;
 
 impl Lowering<'_> {
@@ -130,19 +130,23 @@ impl Lowering<'_> {
         self.viewed(&chosen, &Shape::fixed(&array.shape))
     }
 
-    /// Known values replaced at known places.
+    /// Values replaced at known places by known ones.
     pub(super) fn scatter(&mut self, call: &Call<'_>) -> Outcome<Value> {
         if call.text("reduction", "none")? != "none" {
             return Err(CHOOSES.to_owned());
         }
         let (data, indices, updates) = (call.input(0)?, call.input(1)?, call.input(2)?);
         let (data, indices, updates) = (data.clone(), indices.clone(), updates.clone());
-        let (Value::Integers(_) | Value::Floats(_), Value::Integers(list)) = (&data, &indices)
-        else {
+        let Value::Integers(list) = &indices else {
             return Err(CHOOSES.to_owned());
         };
         let count = list.shape.last().copied().unwrap_or(0);
-        let mut values = self.floats(&data)?;
+        let whole = fixed(&data.shape()).ok_or(CHOOSES)?;
+        let known = matches!(data, Value::Integers(_) | Value::Floats(_));
+        let mut values = match known {
+            true => self.floats(&data)?,
+            false => Array::filled(whole, 0.0)?,
+        };
         let updates = self.floats(&updates)?;
         let sizes = values.shape.get(..count).ok_or(CHOOSES)?.to_vec();
         if count == 0 {
@@ -157,12 +161,24 @@ impl Lowering<'_> {
                 updates.values.len()
             ));
         }
+        let mut replaced = Array::filled(values.shape.clone(), 0.0)?;
+        for place in &places {
+            replaced.values[place * inner..(place + 1) * inner].fill(1.0);
+        }
         for (place, new) in places.iter().zip(updates.values.chunks_exact(inner.max(1))) {
             values.values[place * inner..(place + 1) * inner].copy_from_slice(new);
         }
         match data {
             Value::Integers(_) => super::constant::as_integers(&values).map(Value::Integers),
-            _ => Ok(Value::Floats(values)),
+            Value::Floats(_) => Ok(Value::Floats(values)),
+            // A weight of which a part is given.
+            computed => {
+                let replaced = self.tensor(&Value::Floats(replaced))?;
+                let values = self.tensor(&Value::Floats(values))?;
+                let computed = self.tensor(&computed)?;
+                self.emit(Op::Where, &[&replaced, &values, &computed])
+                    .map(Value::Tensor)
+            }
         }
     }
 }
