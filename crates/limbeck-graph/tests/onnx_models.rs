@@ -1,0 +1,336 @@
+//! Exported ONNX models: the same outputs as in PyTorch, ten steps of training, and back into the file.
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::optim::{GradientsParams, SgdConfig};
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use limbeck_graph::ir::{Kind, Op};
+use limbeck_graph::onnx::{Imported, Model};
+use limbeck_graph::run::CompiledGraph;
+use limbeck_graph::weights::HostTensor;
+use limbeck_graph::{Feature, InputTensor, Inputs, Network, Seed, Taps};
+use safetensors::SafeTensors;
+
+const FILES: [&str; 6] = [
+    "lenet5",
+    "mobilenet-v2-035-bn-kept",
+    "resnet20-trained",
+    "resnet20-trained-bn-kept",
+    "text-cnn",
+    "vit-tiny",
+];
+
+fn folder() -> Option<PathBuf> {
+    let shared = std::env::var_os("LIMBECK_SHARED");
+    if shared.is_none() {
+        println!("skipped: LIMBECK_SHARED is not set");
+    }
+    Some(Path::new(&shared?).join("models/onnx"))
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    let (values, _) = bytes.as_chunks();
+    values
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes))
+        .collect()
+}
+
+/// The inputs and the expected output of a model, from the file beside it.
+struct Examples {
+    inputs: Vec<(String, Kind, Vec<usize>, Vec<u8>)>,
+    output: HostTensor,
+}
+
+impl Examples {
+    fn read(model: &Path, imported: &Imported) -> Self {
+        let bytes = std::fs::read(model.with_extension("safetensors")).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let inputs = imported.graph().inputs.iter().map(|input| {
+            let view = tensors.tensor(&input.name).unwrap();
+            (
+                input.name.clone(),
+                input.value.kind,
+                view.shape().to_vec(),
+                view.data().to_vec(),
+            )
+        });
+        let output = tensors.tensor(&imported.graph().outputs[0]).unwrap();
+        Self {
+            inputs: inputs.collect(),
+            output: HostTensor {
+                shape: output.shape().to_vec(),
+                values: floats(output.data()),
+            },
+        }
+    }
+
+    /// The first `rows` rows.
+    fn inputs(&self, rows: usize, device: &Device) -> Inputs {
+        let mut inputs = Inputs::default();
+        for (name, kind, shape, bytes) in &self.inputs {
+            let mut shape = shape.clone();
+            let row = bytes.len() / shape[0];
+            shape[0] = rows;
+            let bytes = &bytes[..rows * row];
+            let tensor = match kind {
+                Kind::Float => {
+                    InputTensor::Float(Feature::from_vec(floats(bytes), &shape, device).unwrap())
+                }
+                Kind::Tokens => {
+                    let (values, _) = bytes.as_chunks();
+                    let values: Vec<i64> = values.iter().map(|b| i64::from_le_bytes(*b)).collect();
+                    let data = TensorData::new(values, shape);
+                    InputTensor::Tokens(Tensor::<2, Int>::from_data(data, device))
+                }
+            };
+            inputs = inputs.with(name, tensor);
+        }
+        inputs
+    }
+}
+
+fn compiled(imported: &Imported, device: &Device) -> CompiledGraph {
+    let network = imported.graph().compile(Seed::new(0), device).unwrap();
+    network.load(&imported.weights().unwrap()).unwrap()
+}
+
+fn output(network: &CompiledGraph, inputs: &Inputs) -> Vec<f32> {
+    let trace = network.forward(inputs, &Taps::none()).unwrap();
+    trace.output.to_vec().unwrap()
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert!(a.len() <= b.len());
+    let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+    differences.fold(0.0, |most, next| {
+        if next.is_nan() {
+            f32::NAN
+        } else {
+            most.max(next)
+        }
+    })
+}
+
+#[test]
+fn every_model_gives_pytorch_s_outputs_for_every_batch() {
+    let Some(folder) = folder() else { return };
+    for name in FILES {
+        let path = folder.join(format!("{name}.onnx"));
+        let imported = Imported::read(&path).unwrap();
+        let examples = Examples::read(&path, &imported);
+        let device = Device::flex();
+        let network = compiled(&imported, &device);
+        let rows = examples.output.shape[0];
+        for batch in [rows, 1] {
+            let got = output(&network, &examples.inputs(batch, &device));
+            let apart = largest_difference(&got, &examples.output.values);
+            assert!(apart < 1e-4, "{name} with {batch} rows: {apart:e}");
+        }
+    }
+}
+
+#[test]
+fn values_keep_the_names_of_the_file() {
+    let Some(folder) = folder() else { return };
+    for name in FILES {
+        let path = folder.join(format!("{name}.onnx"));
+        let imported = Imported::read(&path).unwrap();
+        let examples = Examples::read(&path, &imported);
+        let device = Device::flex();
+        let network = compiled(&imported, &device);
+        let known = network.tap_names();
+        let model = imported.model().graph();
+        let wanted = ["Conv", "Relu", "Clip", "MatMul", "Softmax", "Gemm", "Tanh"];
+        let nodes = model.nodes.iter().filter(|node| {
+            // A product that became a linear layer is called as the sum with its bias.
+            wanted.contains(&node.op_type.as_str()) && known.contains(&node.outputs[0])
+        });
+        let taps: Vec<String> = nodes
+            .flat_map(|node| [node.outputs[0].clone(), node.name.clone()])
+            .collect();
+        assert!(taps.len() > 4, "{name}: {taps:?}");
+        let trace = network
+            .forward(&examples.inputs(2, &device), &Taps::new(taps.clone()))
+            .unwrap();
+        for pair in taps.chunks_exact(2) {
+            let [by_value, by_node] = [0, 1].map(|at| trace.features[&pair[at]].to_vec().unwrap());
+            assert_eq!(by_value, by_node, "{name}: {pair:?}");
+        }
+        for initialiser in model.initialisers.keys() {
+            let used = model
+                .nodes
+                .iter()
+                .any(|node| node.inputs.contains(initialiser));
+            let float = model.initialisers[initialiser].element.is_float();
+            let many = model.initialisers[initialiser].len() > 1;
+            if used && float && many {
+                let known = imported.graph().weights.contains_key(initialiser);
+                assert!(known, "{name}: `{initialiser}`");
+            }
+        }
+    }
+}
+
+/// The mean cross entropy with the labels 0, 1, 2, .. in turn.
+fn loss(network: &CompiledGraph, inputs: &Inputs) -> Tensor<1> {
+    let trace = network.forward(inputs, &Taps::none()).unwrap();
+    let logits: Tensor<2> = trace.output.try_into().unwrap();
+    let [rows, classes] = logits.dims();
+    let labels: Vec<i64> = (0..rows).map(|row| (row % classes) as i64).collect();
+    let labels = Tensor::<1, Int>::from_data(TensorData::from(&labels[..]), &logits.device());
+    let chosen = log_softmax(logits, 1).gather(1, labels.reshape([rows, 1]));
+    chosen.mean().neg()
+}
+
+fn trained(imported: &Imported, examples: &Examples, steps: usize) -> (CompiledGraph, Vec<f32>) {
+    let device = Device::flex().autodiff();
+    device.seed(1);
+    let mut network = compiled(imported, &device);
+    let inputs = examples.inputs(examples.output.shape[0], &device);
+    let mut optimiser = SgdConfig::new().init();
+    let mut losses = Vec::new();
+    for _ in 0..steps {
+        let loss = loss(&network, &inputs);
+        losses.push(loss.clone().into_scalar());
+        let gradients = GradientsParams::from_grads(loss.backward(), &network);
+        network = optimiser.step(0.05.into(), network, gradients);
+    }
+    (network, losses)
+}
+
+#[test]
+fn every_model_trains_and_goes_back_into_its_file() {
+    let Some(folder) = folder() else { return };
+    let out = tempfile::tempdir().unwrap();
+    for name in FILES {
+        let path = folder.join(format!("{name}.onnx"));
+        let imported = Imported::read(&path).unwrap();
+        let examples = Examples::read(&path, &imported);
+        let (network, losses) = trained(&imported, &examples, 10);
+        let last = losses.last().unwrap();
+        assert!(*last < 0.9 * losses[0], "{name}: {losses:?}");
+
+        let written = out.path().join(format!("{name}.onnx"));
+        let weights = network.weights();
+        let before = imported.weights().unwrap();
+        for (weight, spec) in &imported.graph().weights {
+            let moved = weights[weight] != before[weight];
+            assert!(
+                moved || !spec.is_trained(),
+                "{name}: `{weight}` did not train"
+            );
+        }
+        imported.write(&written, &weights).unwrap();
+        let again = Imported::read(&written).unwrap();
+        assert_eq!(again.graph().nodes, imported.graph().nodes, "{name}");
+        assert_eq!(again.weights().unwrap(), weights, "{name}");
+        let device = Device::flex();
+        let inputs = examples.inputs(4, &device);
+        let plain = imported.graph().compile(Seed::new(0), &device).unwrap();
+        let expected = output(&plain.load(&weights).unwrap(), &inputs);
+        assert_eq!(
+            output(&compiled(&again, &device), &inputs),
+            expected,
+            "{name}"
+        );
+        assert!(
+            largest_difference(&expected, &examples.output.values) > 1e-3,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_model_that_evaluates_is_written_back_bit_for_bit() {
+    let Some(folder) = folder() else { return };
+    let out = tempfile::tempdir().unwrap();
+    for name in ["lenet5", "resnet20-trained", "text-cnn", "vit-tiny"] {
+        let path = folder.join(format!("{name}.onnx"));
+        let imported = Imported::read(&path).unwrap();
+        let written = out.path().join("same.onnx");
+        imported
+            .write(&written, &imported.weights().unwrap())
+            .unwrap();
+        assert_eq!(
+            std::fs::read(&written).unwrap(),
+            std::fs::read(&path).unwrap(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_model_in_training_form_is_written_in_the_form_that_evaluates() {
+    let Some(folder) = folder() else { return };
+    let out = tempfile::tempdir().unwrap();
+    for name in ["mobilenet-v2-035-bn-kept", "resnet20-trained-bn-kept"] {
+        let imported = Imported::read(folder.join(format!("{name}.onnx"))).unwrap();
+        let norms = |model: &Model| -> Vec<(bool, usize)> {
+            let nodes = model.graph().nodes.iter();
+            nodes
+                .filter(|node| node.op_type == "BatchNormalization")
+                .map(|node| {
+                    (
+                        node.attributes.contains_key("training_mode"),
+                        node.outputs.len(),
+                    )
+                })
+                .collect()
+        };
+        assert!(
+            norms(imported.model())
+                .iter()
+                .all(|norm| *norm == (true, 3)),
+            "{name}"
+        );
+        let written = out.path().join("evaluates.onnx");
+        imported
+            .write(&written, &imported.weights().unwrap())
+            .unwrap();
+        let again = Imported::read(&written).unwrap();
+        let now = norms(again.model());
+        assert!(
+            now.iter().all(|norm| *norm == (false, 1)) && now.len() > 10,
+            "{name}"
+        );
+        assert_eq!(again.weights().unwrap(), imported.weights().unwrap());
+        let trains = |imported: &Imported| {
+            let nodes = imported.graph().nodes.iter();
+            nodes
+                .filter(|node| matches!(node.op, Op::BatchNorm(_)))
+                .count()
+        };
+        assert_eq!(trains(&again), trains(&imported));
+    }
+}
+
+#[test]
+fn notes_tell_folded_batch_norms() {
+    let Some(folder) = folder() else { return };
+    let notes = |name: &str| -> Vec<String> {
+        let imported = Imported::read(folder.join(format!("{name}.onnx"))).unwrap();
+        imported.notes().iter().map(|note| note.0.clone()).collect()
+    };
+    assert!(notes("resnet20-trained")[0].contains("trains as it is"));
+    assert!(notes("resnet20-trained-bn-kept").is_empty());
+    assert!(notes("mobilenet-v2-035-bn-kept").is_empty());
+}
+
+#[test]
+fn operators_are_recognised_after_exporters_took_them_apart() {
+    let Some(folder) = folder() else { return };
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    let imported = Imported::read(folder.join("vit-tiny.onnx")).unwrap();
+    for node in &imported.graph().nodes {
+        *kinds.entry(node.op.name().to_owned()).or_default() += 1;
+    }
+    assert_eq!(kinds.get("layer_norm"), Some(&5), "{kinds:?}");
+    assert_eq!(kinds.get("gelu"), Some(&2), "{kinds:?}");
+    assert_eq!(kinds.get("erf"), None, "{kinds:?}");
+    assert!(kinds["linear"] >= 9, "{kinds:?}");
+}
