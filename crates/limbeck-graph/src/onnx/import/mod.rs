@@ -428,6 +428,3 @@ fn notes(imported: &Imported) -> Vec<Note> {
     }
     notes
 }
-
-#[cfg(test)]
-mod tests;

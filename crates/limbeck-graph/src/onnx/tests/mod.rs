@@ -2,6 +2,7 @@
 
 mod decode;
 mod hostile;
+mod import;
 mod messages;
 mod read;
 mod shared;
