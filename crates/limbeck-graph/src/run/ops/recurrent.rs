@@ -1,9 +1,11 @@
 //! Recurrent layers: the products with the whole sequence first, then step after step.
 
-use burn::tensor::activation::{relu, sigmoid, tanh};
+use burn::tensor::activation::relu;
 use burn::tensor::{Tensor, TensorData};
+use limbeck_kernels::elementwise::Function;
+use limbeck_kernels::tensor as kernels;
 
-use super::dense;
+use super::dense::linear_rows;
 use crate::ir::{Cell, Direction, Recurrent};
 use crate::{Feature, Result};
 
@@ -150,15 +152,46 @@ pub(crate) fn steps(
     if is_reverse(layer.direction, way) {
         inputs.reverse();
     }
-    let matrix = weights.hidden.transpose();
-    let bias = weights.bias.map(|[_, hidden]| hidden.unsqueeze::<2>());
+    let own = Own::new(layer, weights);
     let mut state = first;
     let mut states = Vec::with_capacity(inputs.len());
     for input in inputs {
-        state = step(layer, input, state, &matrix, bias.as_ref());
+        state = step(layer, input, state, &own);
         states.push(state.clone());
     }
     states
+}
+
+/// The weights of the hidden state, `[gates * hidden, hidden]`, and those of its biases that are not added with the input's.
+struct Own {
+    /// Of the gates that see the hidden state as it is.
+    plain: (Tensor<2>, Option<Tensor<1>>),
+    /// Of a GRU's hidden gate, if the reset gate comes before its product.
+    reset: Option<(Tensor<2>, Option<Tensor<1>>)>,
+}
+
+impl Own {
+    fn new(layer: &Recurrent, weights: Way) -> Self {
+        let size = layer.hidden;
+        let Way { hidden, bias, .. } = weights;
+        let Cell::Gru { reset_after } = layer.cell else {
+            let (plain, reset) = ((hidden, None), None);
+            return Self { plain, reset };
+        };
+        let bias = bias.map(|[_, hidden]| hidden);
+        if reset_after {
+            let (plain, reset) = ((hidden, bias), None);
+            return Self { plain, reset };
+        }
+        let gates = |start: usize, count: usize| {
+            let bias = bias.clone().map(|bias| bias.narrow(0, start, count));
+            (hidden.clone().narrow(0, start, count), bias)
+        };
+        Self {
+            plain: gates(0, 2 * size),
+            reset: Some(gates(2 * size, size)),
+        }
+    }
 }
 
 /// The share of the input in all gates of each step, `[batch, gates * hidden]`: one product for the whole sequence.
@@ -175,7 +208,7 @@ fn input_products(layer: &Recurrent, x: &Tensor<3>, weights: &Way) -> Vec<Tensor
             _ => input + hidden,
         });
     let rows: Tensor<2> = x.clone().reshape([length * batch, inputs]);
-    let products = dense::linear(rows, weights.input.clone(), bias);
+    let products = linear_rows(rows, weights.input.clone(), bias);
     cut(products.reshape([length, batch, gates]))
 }
 
@@ -193,19 +226,17 @@ fn cut(whole: Tensor<3>) -> Vec<Tensor<2>> {
 }
 
 /// One step; `input` is the input's share of all gates.
-fn step(
-    layer: &Recurrent,
-    input: Tensor<2>,
-    state: State,
-    matrix: &Tensor<2>,
-    bias: Option<&Tensor<2>>,
-) -> State {
+fn step(layer: &Recurrent, input: Tensor<2>, state: State, own: &Own) -> State {
     let size = layer.hidden;
     let gate = |gates: &Tensor<2>, number: usize| gates.clone().narrow(1, number * size, size);
     let State { hidden, cell } = state;
+    let product = |(weight, bias): &(Tensor<2>, Option<Tensor<1>>), hidden: Tensor<2>| {
+        linear_rows(hidden, weight.clone(), bias.clone())
+    };
+    let of_state = product(&own.plain, hidden.clone());
     match (layer.cell, cell) {
         (Cell::Lstm, Some(cell)) => {
-            let gates = input + hidden.matmul(matrix.clone());
+            let gates = input + of_state;
             let shares = sigmoid(gates.clone().narrow(1, 0, 3 * size));
             let candidate = tanh(gate(&gates, 3));
             let cell = gate(&shares, 2) * cell + gate(&shares, 0) * candidate;
@@ -214,28 +245,20 @@ fn step(
                 cell: Some(cell),
             }
         }
-        (Cell::Gru { reset_after }, _) => {
-            let own = gru_products(&hidden, matrix, bias, size, reset_after);
-            let both = input.clone().narrow(1, 0, 2 * size) + own.clone().narrow(1, 0, 2 * size);
-            let shares = sigmoid(both);
+        (Cell::Gru { .. }, _) => {
+            let both = |gates: &Tensor<2>| gates.clone().narrow(1, 0, 2 * size);
+            let shares = sigmoid(both(&input) + both(&of_state));
             let (update, reset) = (gate(&shares, 0), gate(&shares, 1));
-            let candidate = match reset_after {
-                true => reset * gate(&own, 2),
-                false => {
-                    let product =
-                        (reset * hidden.clone()).matmul(matrix.clone().narrow(1, 2 * size, size));
-                    match bias {
-                        Some(bias) => product + gate(bias, 2),
-                        None => product,
-                    }
-                }
+            let share = match &own.reset {
+                Some(gate) => product(gate, reset * hidden.clone()),
+                None => reset * gate(&of_state, 2),
             };
-            let candidate = tanh(gate(&input, 2) + candidate);
+            let candidate = tanh(gate(&input, 2) + share);
             let hidden = candidate.clone() + update * (hidden - candidate);
             State { hidden, cell: None }
         }
         (kind, _) => {
-            let sum = input + hidden.matmul(matrix.clone());
+            let sum = input + of_state;
             let hidden = match kind {
                 Cell::Relu => relu(sum),
                 _ => tanh(sum),
@@ -245,20 +268,16 @@ fn step(
     }
 }
 
-/// The share of the hidden state, with its bias, in the gates of a GRU that do not wait for the reset gate.
-fn gru_products(
-    hidden: &Tensor<2>,
-    matrix: &Tensor<2>,
-    bias: Option<&Tensor<2>>,
-    size: usize,
-    reset_after: bool,
-) -> Tensor<2> {
-    let count = if reset_after { 3 } else { 2 };
-    let product = hidden
-        .clone()
-        .matmul(matrix.clone().narrow(1, 0, count * size));
-    match bias {
-        Some(bias) => product + bias.clone().narrow(1, 0, count * size),
-        None => product,
+fn sigmoid(x: Tensor<2>) -> Tensor<2> {
+    match kernels::accepts(&x) {
+        true => kernels::apply(Function::Sigmoid, x),
+        false => burn::tensor::activation::sigmoid(x),
+    }
+}
+
+fn tanh(x: Tensor<2>) -> Tensor<2> {
+    match kernels::accepts(&x) {
+        true => kernels::apply(Function::Tanh, x),
+        false => x.tanh(),
     }
 }
