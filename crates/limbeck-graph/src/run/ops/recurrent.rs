@@ -212,12 +212,22 @@ fn input_products(layer: &Recurrent, x: &Tensor<3>, weights: &Way) -> Vec<Tensor
     cut(products.reshape([length, batch, gates]))
 }
 
-/// The parts along the first axis. Halves of halves: the gradient of a part is as large as what it was cut from, and a whole sequence
-/// for each step would make the backward pass quadratic in its length.
+/// The parts along the first axis.
+///
+/// Burn's gradient of a part is as large as what it was cut from, and a whole sequence for each step would make the backward pass
+/// quadratic in its length: where the kernels can't cut, it is halved and halved again.
 fn cut(whole: Tensor<3>) -> Vec<Tensor<2>> {
     let [length, batch, size] = whole.dims();
     if length == 1 {
         return vec![whole.reshape([batch, size])];
+    }
+    if kernels::accepts(&whole) {
+        let row: Tensor<4> = whole.reshape([1, 1, 1, length * batch * size]);
+        let parts = kernels::split(row, &vec![batch * size; length]);
+        return parts
+            .into_iter()
+            .map(|part| part.reshape([batch, size]))
+            .collect();
     }
     let half = length / 2;
     let mut parts = cut(whole.clone().narrow(0, 0, half));
@@ -225,10 +235,23 @@ fn cut(whole: Tensor<3>) -> Vec<Tensor<2>> {
     parts
 }
 
+/// The parts of `size` columns.
+fn gates<const N: usize>(x: Tensor<2>, size: usize) -> [Tensor<2>; N] {
+    if !kernels::accepts(&x) {
+        return std::array::from_fn(|number| x.clone().narrow(1, number * size, size));
+    }
+    let [batch, columns] = x.dims();
+    let image: Tensor<4> = x.reshape([batch, 1, 1, columns]);
+    let mut parts = kernels::split(image, &[size; N]).into_iter();
+    std::array::from_fn(|_| {
+        let part = parts.next().expect("a split has as many parts as sizes");
+        part.reshape([batch, size])
+    })
+}
+
 /// One step; `input` is the input's share of all gates.
 fn step(layer: &Recurrent, input: Tensor<2>, state: State, own: &Own) -> State {
     let size = layer.hidden;
-    let gate = |gates: &Tensor<2>, number: usize| gates.clone().narrow(1, number * size, size);
     let State { hidden, cell } = state;
     let product = |(weight, bias): &(Tensor<2>, Option<Tensor<1>>), hidden: Tensor<2>| {
         linear_rows(hidden, weight.clone(), bias.clone())
@@ -236,24 +259,29 @@ fn step(layer: &Recurrent, input: Tensor<2>, state: State, own: &Own) -> State {
     let of_state = product(&own.plain, hidden.clone());
     match (layer.cell, cell) {
         (Cell::Lstm, Some(cell)) => {
-            let gates = input + of_state;
-            let shares = sigmoid(gates.clone().narrow(1, 0, 3 * size));
-            let candidate = tanh(gate(&gates, 3));
-            let cell = gate(&shares, 2) * cell + gate(&shares, 0) * candidate;
+            let [input, output, forget, candidate] = gates(input + of_state, size);
+            let cell = sigmoid(forget) * cell + sigmoid(input) * tanh(candidate);
             State {
-                hidden: gate(&shares, 1) * tanh(cell.clone()),
+                hidden: sigmoid(output) * tanh(cell.clone()),
                 cell: Some(cell),
             }
         }
         (Cell::Gru { .. }, _) => {
-            let both = |gates: &Tensor<2>| gates.clone().narrow(1, 0, 2 * size);
-            let shares = sigmoid(both(&input) + both(&of_state));
-            let (update, reset) = (gate(&shares, 0), gate(&shares, 1));
-            let share = match &own.reset {
-                Some(gate) => product(gate, reset * hidden.clone()),
-                None => reset * gate(&of_state, 2),
+            let [update, reset, candidate] = gates(input, size);
+            let (update, share) = match &own.reset {
+                Some(gate) => {
+                    let [of_update, of_reset] = gates(of_state, size);
+                    let kept = sigmoid(reset + of_reset) * hidden.clone();
+                    (update + of_update, product(gate, kept))
+                }
+                None => {
+                    let [of_update, of_reset, of_candidate] = gates(of_state, size);
+                    let share = sigmoid(reset + of_reset) * of_candidate;
+                    (update + of_update, share)
+                }
             };
-            let candidate = tanh(gate(&input, 2) + share);
+            let update = sigmoid(update);
+            let candidate = tanh(candidate + share);
             let hidden = candidate.clone() + update * (hidden - candidate);
             State { hidden, cell: None }
         }
