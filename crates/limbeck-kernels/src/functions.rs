@@ -97,6 +97,32 @@ pub(crate) unsafe fn sigmoid<V: Vector>(x: V) -> V {
     }
 }
 
+/// `ln(1 + x)` for `x` from 0 to 1: `2 artanh(x / (2 + x))` by its series.
+///
+/// # Safety
+///
+/// The processor has the instructions of `V`.
+#[inline(always)]
+pub(crate) unsafe fn logarithm_above_one<V: Vector>(x: V) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let share = x.div(x.add(V::splat(2.0)));
+        let series = polynomial(
+            share.mul(share),
+            [
+                2.0 / 13.0,
+                2.0 / 11.0,
+                2.0 / 9.0,
+                2.0 / 7.0,
+                2.0 / 5.0,
+                2.0 / 3.0,
+                2.0,
+            ],
+        );
+        share.mul(series)
+    }
+}
+
 /// The hyperbolic tangent: an odd polynomial up to 0.625, `(1 - e^-2x) / (1 + e^-2x)` above.
 ///
 /// # Safety

@@ -5,12 +5,12 @@ mod reference;
 use limbeck_kernels::Processor;
 use limbeck_kernels::elementwise::{
     Function, accumulate_on, add_on, apply_on, backward_on, concatenate, multiply_add_on,
-    multiply_on, nchw_to_nhwc_on, nhwc_to_nchw_on, shuffle, split, subtract_on,
+    multiply_on, nchw_to_nhwc_on, nhwc_to_nchw_on, permute, shuffle, split, subtract_on,
 };
 use proptest::prelude::*;
 use reference::{assert_close, random, wide};
 
-const FUNCTIONS: [Function; 8] = [
+const FUNCTIONS: [Function; 15] = [
     Function::Relu,
     Function::Relu6,
     Function::LeakyRelu { slope: 0.2 },
@@ -19,6 +19,16 @@ const FUNCTIONS: [Function; 8] = [
     Function::Gelu,
     Function::Swish,
     Function::HardSwish,
+    Function::GeluTanh,
+    Function::HardSigmoid,
+    Function::Elu { alpha: 0.7 },
+    Function::Softplus,
+    Function::Clip {
+        least: -1.3,
+        most: 2.1,
+    },
+    Function::Erf,
+    Function::Exponential,
 ];
 
 /// The function in `f64`; the normal distribution by Simpson's rule.
@@ -30,24 +40,37 @@ fn value(function: Function, x: f64) -> f64 {
         Function::LeakyRelu { slope } => x.max(0.0) + f64::from(slope) * x.min(0.0),
         Function::Sigmoid => sigmoid,
         Function::Tanh => x.tanh(),
-        Function::Gelu => {
-            let density = |t: f64| (-t * t / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
-            let step = x / 2000.0;
-            let weight = |k: u32| {
-                if k == 0 || k == 2000 {
-                    1.0
-                } else {
-                    2.0 + 2.0 * f64::from(k % 2)
-                }
-            };
-            let area: f64 = (0..=2000)
-                .map(|k| weight(k) * density(f64::from(k) * step))
-                .sum();
-            x * (0.5 + area * step / 3.0)
-        }
+        Function::Gelu => x * (0.5 + area_of_the_normal_density(x)),
         Function::Swish => x * sigmoid,
         Function::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        Function::GeluTanh => {
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
+            x * (1.0 + inner.tanh()) / 2.0
+        }
+        Function::HardSigmoid => (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        Function::Elu { alpha } => x.max(0.0) + f64::from(alpha) * x.min(0.0).exp_m1(),
+        Function::Softplus => x.exp().ln_1p(),
+        Function::Clip { least, most } => x.clamp(f64::from(least), f64::from(most)),
+        Function::Erf => 2.0 * area_of_the_normal_density(x * std::f64::consts::SQRT_2),
+        Function::Exponential => x.exp(),
     }
+}
+
+/// From 0 to `x`.
+fn area_of_the_normal_density(x: f64) -> f64 {
+    let density = |t: f64| (-t * t / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    let step = x / 2000.0;
+    let weight = |k: u32| {
+        if k == 0 || k == 2000 {
+            1.0
+        } else {
+            2.0 + 2.0 * f64::from(k % 2)
+        }
+    };
+    let area: f64 = (0..=2000)
+        .map(|k| weight(k) * density(f64::from(k) * step))
+        .sum();
+    area * step / 3.0
 }
 
 #[test]
@@ -85,6 +108,33 @@ fn gradients_at_the_corners_are_those_of_pytorch() {
         assert_eq!(slope(Function::LeakyRelu { slope: 0.5 }, 0.0), 0.5);
         assert_eq!(slope(Function::HardSwish, -3.0), 0.0);
         assert_eq!(slope(Function::HardSwish, 3.0), 1.0);
+        assert_eq!(slope(Function::HardSigmoid, 3.0), 0.0);
+        let clip = Function::Clip {
+            least: -1.0,
+            most: f32::INFINITY,
+        };
+        assert_eq!(slope(clip, -1.0), 1.0);
+        assert_eq!(slope(clip, -1.1), 0.0);
+    }
+}
+
+#[test]
+fn extreme_values_stay_finite_where_the_functions_are() {
+    for processor in Processor::available() {
+        for x in [-1e30_f32, -200.0, 200.0, 1e30] {
+            let of = |function| {
+                let (mut value, mut slope) = ([f32::NAN], [f32::NAN]);
+                apply_on(processor, function, &[x], &mut value);
+                backward_on(processor, function, &[x], &[1.0], &mut slope);
+                (value[0], slope[0])
+            };
+            let side = f32::from(u8::from(x > 0.0));
+            assert_eq!(of(Function::GeluTanh), (x * side, side));
+            assert_eq!(of(Function::Softplus), (x * side, side));
+            assert_eq!(of(Function::Erf), (x.signum(), 0.0));
+            let (value, slope) = of(Function::Elu { alpha: 1.0 });
+            assert_eq!((value, slope), (x.max(-1.0), side));
+        }
     }
 }
 
@@ -185,5 +235,31 @@ proptest! {
         let mut back = vec![0.0; input.len()];
         shuffle(channels, width, &found, &mut back);
         prop_assert_eq!(back, input);
+    }
+
+    #[test]
+    fn axes_in_any_order(
+        sizes in prop::collection::vec(prop_oneof![Just(1usize), 2usize..7], 1..7),
+        keys in prop::collection::vec(any::<u32>(), 6),
+        long in prop_oneof![Just(1usize), Just(300usize)],
+    ) {
+        let mut sizes = sizes;
+        sizes[0] *= long;
+        let mut axes: Vec<usize> = (0..sizes.len()).collect();
+        axes.sort_by_key(|&axis| keys[axis]);
+        let length: usize = sizes.iter().product();
+        let input: Vec<f32> = (0..length).map(|index| index as f32).collect();
+        let mut found = vec![f32::NAN; length];
+        permute(&sizes, &axes, &input, &mut found);
+        let to: Vec<usize> = axes.iter().map(|&axis| sizes[axis]).collect();
+        for (index, value) in found.iter().enumerate() {
+            let (mut rest, mut at) = (index, vec![0; sizes.len()]);
+            for (place, &size) in to.iter().enumerate().rev() {
+                at[axes[place]] = rest % size;
+                rest /= size;
+            }
+            let from = at.iter().zip(&sizes).fold(0, |from, (at, size)| from * size + at);
+            prop_assert_eq!(*value, from as f32, "{:?} {:?} at {}", sizes, axes, index);
+        }
     }
 }

@@ -285,3 +285,40 @@ fn a_split_without_gradients_has_the_same_parts() {
     }
     assert_eq!(plain[1].dims(), [1, 2, 2, 3]);
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn products_of_matrices(
+        count in 1usize..5,
+        sizes in (1usize..30, 1usize..30, 1usize..30),
+        seed in 0u64..1 << 40,
+    ) {
+        let (rows, inner, columns) = sizes;
+        let pair = [
+            drawn::<3>(seed, [count, rows, inner]),
+            drawn(seed + 1, [count, inner, columns]),
+        ];
+        agree(
+            &pair,
+            |t| vec![kernels::mat_mul(t[0].clone(), t[1].clone())],
+            |t| vec![t[0].clone().matmul(t[1].clone())],
+        );
+    }
+
+    #[test]
+    fn axes_in_another_order(
+        sizes in (1usize..5, 1usize..5, 1usize..20, 1usize..20),
+        turn in 0usize..4,
+        seed in 0u64..1 << 40,
+    ) {
+        let axes = [[0, 2, 1, 3], [2, 0, 3, 1], [0, 1, 3, 2], [1, 0, 2, 3]][turn];
+        let leaf = [drawn::<4>(seed, [sizes.0, sizes.1, sizes.2, sizes.3])];
+        agree(
+            &leaf,
+            |t| vec![kernels::permute(t[0].clone(), axes)],
+            |t| vec![t[0].clone().permute(axes.map(|axis| axis as isize))],
+        );
+    }
+}

@@ -104,7 +104,7 @@ impl Graph {
         self.nodes.iter().find(|node| node.name == name)
     }
 
-    /// The number of trainable values: weights and biases, without running statistics.
+    /// The number of values of weights and biases, frozen ones included, without running statistics and constants.
     pub fn parameter_count(&self) -> usize {
         self.weights
             .values()

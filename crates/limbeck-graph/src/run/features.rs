@@ -1,4 +1,4 @@
-//! Elementwise operators and softmaxes of features that are no images, on the CPU kernels.
+//! Elementwise operators, softmaxes and matrix products of features that are no images, on the CPU kernels.
 
 use burn::tensor::Tensor;
 use limbeck_kernels::tensor as kernels;
@@ -7,7 +7,8 @@ use super::Step;
 use super::execute::Value;
 use super::joined::function;
 use super::node::Run;
-use crate::ir::Op;
+use super::ops::arrange::{raise, reshape};
+use crate::ir::{Activation, Op};
 use crate::{Feature, Result, each_rank};
 
 impl Run<'_> {
@@ -25,6 +26,10 @@ impl Run<'_> {
         let Some(x) = input(0) else { return Ok(None) };
         let last = x.rank() - 1;
         let output: Feature = match op {
+            // Burn raises to any power but the second by logarithms.
+            Op::Activation(Activation::Power { exponent: 3.0 }) => {
+                each_rank!(x, x => kernels::multiply(kernels::multiply(x.clone(), x.clone()), x).into())
+            }
             Op::Activation(activation) => match function(*activation) {
                 Some(function) => each_rank!(x, x => kernels::apply(function, x).into()),
                 None => return Ok(None),
@@ -45,10 +50,36 @@ impl Run<'_> {
                 }
                 _ => return Ok(None),
             },
+            Op::MatMul => match input(1).map(|y| product(x, y)).transpose()?.flatten() {
+                Some(product) => product,
+                None => return Ok(None),
+            },
             _ => return Ok(None),
         };
         Ok(Some(Value::Feature(output)))
     }
+}
+
+/// The matrix product of two values, of which the right one is the same matrix for all or one for each; `None` where the left
+/// one is repeated.
+fn product(x: Feature, y: Feature) -> Result<Option<Feature>> {
+    let rank = x.rank().max(y.rank());
+    let (x, y) = (raise(x, rank)?, raise(y, rank)?);
+    let (from, to) = (x.shape(), y.shape());
+    let ([outer @ .., rows, inner], [others @ .., _, columns]) = (&from[..], &to[..]) else {
+        return Ok(None);
+    };
+    let all: usize = outer.iter().product();
+    let count = match others {
+        _ if outer == others => all,
+        _ if others.iter().all(|&size| size == 1) => 1,
+        _ => return Ok(None),
+    };
+    let left = reshape(x, &[count, all / count * rows, *inner])?.try_into()?;
+    let right = reshape(y, &[count, *inner, *columns])?.try_into()?;
+    let mut shape = from.clone();
+    shape[rank - 1] = *columns;
+    reshape(kernels::mat_mul(left, right).into(), &shape).map(Some)
 }
 
 /// The sum, difference or product of two tensors of one shape.

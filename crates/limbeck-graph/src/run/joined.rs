@@ -12,11 +12,14 @@ use super::features::combined;
 use super::node::Run;
 use super::schedule::{Unit, is_symmetric};
 use super::{ImageLayout, Step};
-use crate::ir::{Activation, BatchNorm, Conv2d, LayerNorm, Op, Pool2d};
+use crate::ir::{self, Activation, BatchNorm, Conv2d, LayerNorm, Op, Pool2d};
 use crate::{Feature, Result, each_rank};
 
 /// The axis of the channels as graphs count, batch first.
 const CHANNELS: usize = 1;
+
+/// The axes of the pixels.
+const PIXELS: [usize; 2] = [2, 3];
 
 /// A unit taken apart: what the kernels need to know of it.
 struct Parts<'a> {
@@ -93,6 +96,11 @@ impl Run<'_> {
             }
             Op::GlobalAvgPool => kernels::global_average_pool(take(values, first.inputs[0])?),
             Op::GlobalMaxPool => kernels::global_max_pool(take(values, first.inputs[0])?),
+            Op::Reduce(reduce) if reduce.axes == PIXELS => match reduce.reduction {
+                ir::Reduction::Mean => kernels::global_average_pool(take(values, first.inputs[0])?),
+                ir::Reduction::Max => kernels::global_max_pool(take(values, first.inputs[0])?),
+                _ => return Ok(None),
+            },
             Op::Concatenate(concatenate) if concatenate.axis == CHANNELS => {
                 // A value may stand in the list twice.
                 let image = |&input: &usize| match &values[input] {
@@ -369,6 +377,18 @@ pub(super) fn function(activation: Activation) -> Option<Function> {
         Activation::Tanh => Function::Tanh,
         Activation::Silu => Function::Swish,
         Activation::HardSwish => Function::HardSwish,
+        Activation::GeluTanh => Function::GeluTanh,
+        Activation::HardSigmoid => Function::HardSigmoid,
+        Activation::Softplus => Function::Softplus,
+        Activation::Elu { alpha } => Function::Elu {
+            alpha: alpha as f32,
+        },
+        Activation::Clip { least, most } => Function::Clip {
+            least: least as f32,
+            most: most as f32,
+        },
+        Activation::Erf => Function::Erf,
+        Activation::Exponential => Function::Exponential,
         _ => return None,
     })
 }

@@ -1,9 +1,9 @@
 //! Activation functions and their gradients.
 
-use std::f32::consts::FRAC_1_SQRT_2;
+use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 use super::map::{Map, map};
-use crate::functions::{erf, exp, sigmoid, tanh};
+use crate::functions::{erf, exp, logarithm_above_one, sigmoid, tanh};
 use crate::processor::Processor;
 use crate::vector::Vector;
 
@@ -29,6 +29,28 @@ pub enum Function {
     Swish,
     /// `x min(max(x + 3, 0), 6) / 6`.
     HardSwish,
+    /// `x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`.
+    GeluTanh,
+    /// `min(max(x + 3, 0), 6) / 6`.
+    HardSigmoid,
+    /// `x` where it is positive, `alpha (e^x - 1)` elsewhere.
+    Elu {
+        /// The limit below zero.
+        alpha: f32,
+    },
+    /// `ln(1 + e^x)`.
+    Softplus,
+    /// `min(max(x, least), most)`.
+    Clip {
+        /// The lower bound.
+        least: f32,
+        /// The upper bound.
+        most: f32,
+    },
+    /// The error function.
+    Erf,
+    /// `e^x`.
+    Exponential,
 }
 
 /// `output = function(input)`.
@@ -60,6 +82,13 @@ pub fn apply_on(processor: Processor, function: Function, input: &[f32], output:
         Function::Gelu => value!(Gelu),
         Function::Swish => value!(Swish),
         Function::HardSwish => value!(HardSwish),
+        Function::GeluTanh => value!(GeluTanh),
+        Function::HardSigmoid => value!(HardSigmoid),
+        Function::Elu { alpha } => value!(Elu(alpha)),
+        Function::Softplus => value!(Softplus),
+        Function::Clip { least, most } => value!(Clip(least, most)),
+        Function::Erf => value!(Erf),
+        Function::Exponential => value!(Exponential),
     }
 }
 
@@ -104,6 +133,13 @@ pub fn backward_on(
         Function::Gelu => slope!(Gelu),
         Function::Swish => slope!(Swish),
         Function::HardSwish => slope!(HardSwish),
+        Function::GeluTanh => slope!(GeluTanh),
+        Function::HardSigmoid => slope!(HardSigmoid),
+        Function::Elu { alpha } => slope!(Elu(alpha)),
+        Function::Softplus => slope!(Softplus),
+        Function::Clip { least, most } => slope!(Clip(least, most)),
+        Function::Erf => slope!(Erf),
+        Function::Exponential => slope!(Exponential),
     }
 }
 
@@ -238,3 +274,81 @@ gradient => {
     let above = one.sub(one.where_greater(V::splat(3.0), x));
     gradient.mul(inside.add(above))
 });
+
+const CUBIC: f32 = 0.044_715;
+/// `sqrt(2 / pi)`.
+const GELU_SCALE: f32 = 0.797_884_6;
+
+#[derive(Clone, Copy)]
+struct GeluTanh;
+differentiable!(GeluTanh, _,
+x => {
+    // Beyond 10 the tangent is one, and powers of huge values would overflow.
+    let near = V::splat(10.0).min(V::splat(-10.0).max(x));
+    let bend = near.mul(near).mul_add(V::splat(CUBIC), V::splat(1.0));
+    let share = tanh(near.mul(bend).mul(V::splat(GELU_SCALE)));
+    let half = V::splat(0.5);
+    x.mul(share.mul_add(half, half))
+},
+gradient => {
+    let (half, one) = (V::splat(0.5), V::splat(1.0));
+    let near = V::splat(10.0).min(V::splat(-10.0).max(x));
+    let square = near.mul(near);
+    let bend = square.mul_add(V::splat(CUBIC), one);
+    let share = tanh(near.mul(bend).mul(V::splat(GELU_SCALE)));
+    let steep = square.mul_add(V::splat(3.0 * CUBIC), one).mul(V::splat(GELU_SCALE));
+    let rest = one.sub(share.mul(share)).mul(steep).mul(near);
+    gradient.mul(half).mul(share.add(one).add(rest))
+});
+
+#[derive(Clone, Copy)]
+struct HardSigmoid;
+differentiable!(HardSigmoid, _,
+x => V::splat(6.0).min(V::zero().max(x.add(V::splat(3.0)))).mul(V::splat(1.0 / 6.0)),
+gradient => {
+    let slope = gradient.mul(V::splat(1.0 / 6.0));
+    slope.where_greater(V::splat(3.0), x).where_greater(x, V::splat(-3.0))
+});
+
+#[derive(Clone, Copy)]
+struct Elu(f32);
+differentiable!(Elu, Elu(alpha),
+x => {
+    let below = exp(V::zero().min(x)).sub(V::splat(1.0)).mul(V::splat(alpha));
+    V::zero().max(x).add(below)
+},
+gradient => {
+    let passed = gradient.where_greater(x, V::zero());
+    let below = exp(V::zero().min(x)).mul(V::splat(alpha));
+    gradient.sub(passed).mul_add(below, passed)
+});
+
+#[derive(Clone, Copy)]
+struct Softplus;
+differentiable!(Softplus, _,
+x => {
+    let size = x.max(V::zero().sub(x));
+    V::zero().max(x).add(logarithm_above_one(exp(V::zero().sub(size))))
+},
+gradient => gradient.mul(sigmoid(x)));
+
+#[derive(Clone, Copy)]
+struct Clip(f32, f32);
+differentiable!(Clip, Clip(least, most),
+x => V::splat(most).min(V::splat(least).max(x)),
+gradient => {
+    let above = gradient.where_greater(x, V::splat(most));
+    gradient.sub(above).sub(gradient.where_greater(V::splat(least), x))
+});
+
+#[derive(Clone, Copy)]
+struct Erf;
+differentiable!(Erf, _,
+x => erf(x),
+gradient => gradient.mul(exp(x.mul(V::zero().sub(x)))).mul(V::splat(FRAC_2_SQRT_PI)));
+
+#[derive(Clone, Copy)]
+struct Exponential;
+differentiable!(Exponential, _,
+x => exp(x),
+gradient => gradient.mul(exp(x)));

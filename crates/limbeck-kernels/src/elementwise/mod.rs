@@ -5,6 +5,7 @@ mod channels;
 mod function;
 mod layout;
 mod map;
+mod permute;
 
 pub use arithmetic::{
     accumulate, accumulate_on, add, add_on, multiply, multiply_add, multiply_add_on, multiply_on,
@@ -13,3 +14,4 @@ pub use arithmetic::{
 pub use channels::{concatenate, narrow, shuffle, split};
 pub use function::{Function, apply, apply_on, backward, backward_on};
 pub use layout::{nchw_to_nhwc, nchw_to_nhwc_on, nhwc_to_nchw, nhwc_to_nchw_on};
+pub use permute::permute;

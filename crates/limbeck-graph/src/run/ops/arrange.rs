@@ -103,13 +103,27 @@ pub(crate) fn pad<const D: usize>(x: Tensor<D>, sides: &[[usize; 2]], fill: Fill
 
 /// The axes in another order.
 pub(crate) fn permute(x: Feature, axes: &[usize]) -> Result<Feature> {
+    let shape = x.shape();
+    let moved: Vec<usize> = axes
+        .iter()
+        .copied()
+        .filter(|&axis| shape[axis] != 1)
+        .collect();
+    if moved.is_sorted() {
+        // Only axes of size 1 change their places.
+        let to: Vec<usize> = axes.iter().map(|&axis| shape[axis]).collect();
+        return reshape(x, &to);
+    }
     each_rank!(x, tensor => permuted(tensor, axes).map(Feature::from))
 }
 
 fn permuted<const D: usize>(x: Tensor<D>, axes: &[usize]) -> Result<Tensor<D>> {
-    let axes = sizes::<D>(axes)?.map(|axis| axis as isize);
+    let axes = sizes::<D>(axes)?;
+    if limbeck_kernels::tensor::accepts(&x) {
+        return Ok(limbeck_kernels::tensor::permute(x, axes));
+    }
     Ok(crate::run::layout::dense(
-        crate::run::layout::dense(x).permute(axes),
+        crate::run::layout::dense(x).permute(axes.map(|axis| axis as isize)),
     ))
 }
 

@@ -11,6 +11,21 @@ pub(in crate::run) fn linear<const D: usize>(
     module::linear(x, weight.transpose(), bias)
 }
 
+/// [`linear`] of rows, on the CPU kernels where they can.
+pub(in crate::run) fn linear_rows(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<2> {
+    match limbeck_kernels::tensor::accepts(&x) {
+        true => {
+            let none = limbeck_kernels::Activation::None;
+            limbeck_kernels::tensor::linear(x, weight, bias, none)
+        }
+        false => linear(x, weight, bias),
+    }
+}
+
 /// The rows of `table` for `tokens` `[batch, length]`.
 pub(in crate::run) fn embedding(tokens: Tensor<2, Int>, table: Tensor<2>) -> Tensor<3> {
     module::embedding(table, tokens)

@@ -1,9 +1,11 @@
 //! Recurrent layers: the products with the whole sequence first, then step after step.
 
-use burn::tensor::activation::{relu, sigmoid, tanh};
+use burn::tensor::activation::relu;
 use burn::tensor::{Tensor, TensorData};
+use limbeck_kernels::elementwise::Function;
+use limbeck_kernels::tensor as kernels;
 
-use super::dense;
+use super::dense::linear_rows;
 use crate::ir::{Cell, Direction, Recurrent};
 use crate::{Feature, Result};
 
@@ -150,15 +152,46 @@ pub(crate) fn steps(
     if is_reverse(layer.direction, way) {
         inputs.reverse();
     }
-    let matrix = weights.hidden.transpose();
-    let bias = weights.bias.map(|[_, hidden]| hidden.unsqueeze::<2>());
+    let own = Own::new(layer, weights);
     let mut state = first;
     let mut states = Vec::with_capacity(inputs.len());
     for input in inputs {
-        state = step(layer, input, state, &matrix, bias.as_ref());
+        state = step(layer, input, state, &own);
         states.push(state.clone());
     }
     states
+}
+
+/// The weights of the hidden state, `[gates * hidden, hidden]`, and those of its biases that are not added with the input's.
+struct Own {
+    /// Of the gates that see the hidden state as it is.
+    plain: (Tensor<2>, Option<Tensor<1>>),
+    /// Of a GRU's hidden gate, if the reset gate comes before its product.
+    reset: Option<(Tensor<2>, Option<Tensor<1>>)>,
+}
+
+impl Own {
+    fn new(layer: &Recurrent, weights: Way) -> Self {
+        let size = layer.hidden;
+        let Way { hidden, bias, .. } = weights;
+        let Cell::Gru { reset_after } = layer.cell else {
+            let (plain, reset) = ((hidden, None), None);
+            return Self { plain, reset };
+        };
+        let bias = bias.map(|[_, hidden]| hidden);
+        if reset_after {
+            let (plain, reset) = ((hidden, bias), None);
+            return Self { plain, reset };
+        }
+        let gates = |start: usize, count: usize| {
+            let bias = bias.clone().map(|bias| bias.narrow(0, start, count));
+            (hidden.clone().narrow(0, start, count), bias)
+        };
+        Self {
+            plain: gates(0, 2 * size),
+            reset: Some(gates(2 * size, size)),
+        }
+    }
 }
 
 /// The share of the input in all gates of each step, `[batch, gates * hidden]`: one product for the whole sequence.
@@ -175,16 +208,26 @@ fn input_products(layer: &Recurrent, x: &Tensor<3>, weights: &Way) -> Vec<Tensor
             _ => input + hidden,
         });
     let rows: Tensor<2> = x.clone().reshape([length * batch, inputs]);
-    let products = dense::linear(rows, weights.input.clone(), bias);
+    let products = linear_rows(rows, weights.input.clone(), bias);
     cut(products.reshape([length, batch, gates]))
 }
 
-/// The parts along the first axis. Halves of halves: the gradient of a part is as large as what it was cut from, and a whole sequence
-/// for each step would make the backward pass quadratic in its length.
+/// The parts along the first axis.
+///
+/// Burn's gradient of a part is as large as what it was cut from, and a whole sequence for each step would make the backward pass
+/// quadratic in its length: where the kernels can't cut, it is halved and halved again.
 fn cut(whole: Tensor<3>) -> Vec<Tensor<2>> {
     let [length, batch, size] = whole.dims();
     if length == 1 {
         return vec![whole.reshape([batch, size])];
+    }
+    if kernels::accepts(&whole) {
+        let row: Tensor<4> = whole.reshape([1, 1, 1, length * batch * size]);
+        let parts = kernels::split(row, &vec![batch * size; length]);
+        return parts
+            .into_iter()
+            .map(|part| part.reshape([batch, size]))
+            .collect();
     }
     let half = length / 2;
     let mut parts = cut(whole.clone().narrow(0, 0, half));
@@ -192,50 +235,58 @@ fn cut(whole: Tensor<3>) -> Vec<Tensor<2>> {
     parts
 }
 
+/// The parts of `size` columns.
+fn gates<const N: usize>(x: Tensor<2>, size: usize) -> [Tensor<2>; N] {
+    if !kernels::accepts(&x) {
+        return std::array::from_fn(|number| x.clone().narrow(1, number * size, size));
+    }
+    let [batch, columns] = x.dims();
+    let image: Tensor<4> = x.reshape([batch, 1, 1, columns]);
+    let mut parts = kernels::split(image, &[size; N]).into_iter();
+    std::array::from_fn(|_| {
+        let part = parts.next().expect("a split has as many parts as sizes");
+        part.reshape([batch, size])
+    })
+}
+
 /// One step; `input` is the input's share of all gates.
-fn step(
-    layer: &Recurrent,
-    input: Tensor<2>,
-    state: State,
-    matrix: &Tensor<2>,
-    bias: Option<&Tensor<2>>,
-) -> State {
+fn step(layer: &Recurrent, input: Tensor<2>, state: State, own: &Own) -> State {
     let size = layer.hidden;
-    let gate = |gates: &Tensor<2>, number: usize| gates.clone().narrow(1, number * size, size);
     let State { hidden, cell } = state;
+    let product = |(weight, bias): &(Tensor<2>, Option<Tensor<1>>), hidden: Tensor<2>| {
+        linear_rows(hidden, weight.clone(), bias.clone())
+    };
+    let of_state = product(&own.plain, hidden.clone());
     match (layer.cell, cell) {
         (Cell::Lstm, Some(cell)) => {
-            let gates = input + hidden.matmul(matrix.clone());
-            let shares = sigmoid(gates.clone().narrow(1, 0, 3 * size));
-            let candidate = tanh(gate(&gates, 3));
-            let cell = gate(&shares, 2) * cell + gate(&shares, 0) * candidate;
+            let [input, output, forget, candidate] = gates(input + of_state, size);
+            let cell = sigmoid(forget) * cell + sigmoid(input) * tanh(candidate);
             State {
-                hidden: gate(&shares, 1) * tanh(cell.clone()),
+                hidden: sigmoid(output) * tanh(cell.clone()),
                 cell: Some(cell),
             }
         }
-        (Cell::Gru { reset_after }, _) => {
-            let own = gru_products(&hidden, matrix, bias, size, reset_after);
-            let both = input.clone().narrow(1, 0, 2 * size) + own.clone().narrow(1, 0, 2 * size);
-            let shares = sigmoid(both);
-            let (update, reset) = (gate(&shares, 0), gate(&shares, 1));
-            let candidate = match reset_after {
-                true => reset * gate(&own, 2),
-                false => {
-                    let product =
-                        (reset * hidden.clone()).matmul(matrix.clone().narrow(1, 2 * size, size));
-                    match bias {
-                        Some(bias) => product + gate(bias, 2),
-                        None => product,
-                    }
+        (Cell::Gru { .. }, _) => {
+            let [update, reset, candidate] = gates(input, size);
+            let (update, share) = match &own.reset {
+                Some(gate) => {
+                    let [of_update, of_reset] = gates(of_state, size);
+                    let kept = sigmoid(reset + of_reset) * hidden.clone();
+                    (update + of_update, product(gate, kept))
+                }
+                None => {
+                    let [of_update, of_reset, of_candidate] = gates(of_state, size);
+                    let share = sigmoid(reset + of_reset) * of_candidate;
+                    (update + of_update, share)
                 }
             };
-            let candidate = tanh(gate(&input, 2) + candidate);
+            let update = sigmoid(update);
+            let candidate = tanh(candidate + share);
             let hidden = candidate.clone() + update * (hidden - candidate);
             State { hidden, cell: None }
         }
         (kind, _) => {
-            let sum = input + hidden.matmul(matrix.clone());
+            let sum = input + of_state;
             let hidden = match kind {
                 Cell::Relu => relu(sum),
                 _ => tanh(sum),
@@ -245,20 +296,16 @@ fn step(
     }
 }
 
-/// The share of the hidden state, with its bias, in the gates of a GRU that do not wait for the reset gate.
-fn gru_products(
-    hidden: &Tensor<2>,
-    matrix: &Tensor<2>,
-    bias: Option<&Tensor<2>>,
-    size: usize,
-    reset_after: bool,
-) -> Tensor<2> {
-    let count = if reset_after { 3 } else { 2 };
-    let product = hidden
-        .clone()
-        .matmul(matrix.clone().narrow(1, 0, count * size));
-    match bias {
-        Some(bias) => product + bias.clone().narrow(1, 0, count * size),
-        None => product,
+fn sigmoid(x: Tensor<2>) -> Tensor<2> {
+    match kernels::accepts(&x) {
+        true => kernels::apply(Function::Sigmoid, x),
+        false => burn::tensor::activation::sigmoid(x),
+    }
+}
+
+fn tanh(x: Tensor<2>) -> Tensor<2> {
+    match kernels::accepts(&x) {
+        true => kernels::apply(Function::Tanh, x),
+        false => x.tanh(),
     }
 }

@@ -4,6 +4,7 @@ mod batch_norm;
 mod frozen;
 mod gradients;
 mod joined;
+mod kernels;
 mod module;
 mod operators;
 mod plan;
