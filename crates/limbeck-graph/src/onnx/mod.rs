@@ -11,6 +11,7 @@
 mod attribute;
 mod check;
 mod element;
+mod export;
 mod external;
 mod import;
 mod node;
@@ -26,6 +27,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use element::ElementType;
+pub use export::export;
 pub use import::{Imported, Note};
 pub use node::{Attribute, Node};
 pub use tensor::Tensor;
