@@ -1,7 +1,8 @@
 //! Nodes that tract reads as something else than they are, written as others or refused.
 //!
 //! Found by comparing every value of many models with onnxruntime's (tract 0.23.9): `Celu` ignores how its slope below zero
-//! follows from alpha, recurrent layers ignore their direction where it is `reverse`, their activations and their clip.
+//! follows from alpha; `ConstantOfShape` without a value makes 64-bit zeros; recurrent layers ignore their direction where it is `reverse`, their activations and their clip, and
+//! without a first state the optimised ones run for one row alone.
 
 use std::collections::BTreeSet;
 
@@ -35,6 +36,7 @@ pub(super) fn repair(graph: &mut GraphProto) -> Result<(), String> {
         }
         match node.op_type.as_str() {
             "Celu" => celu(node, &mut file),
+            "ConstantOfShape" => file.nodes.push(zeros(node)),
             "LSTM" | "GRU" | "RNN" => recurrent(node, &mut file)?,
             _ => file.nodes.push(node),
         }
@@ -169,6 +171,24 @@ fn celu(node: NodeProto, file: &mut File) {
     file.node(node.name, "Mul", vec![bent, alpha], y.clone());
 }
 
+/// The value that a `ConstantOfShape` repeats where it names none: a 32-bit zero.
+fn zeros(mut node: NodeProto) -> NodeProto {
+    if attribute(&node, "value").is_none() {
+        node.attribute.push(AttributeProto {
+            name: "value".to_owned(),
+            r#type: 4,
+            t: Some(TensorProto {
+                dims: vec![1],
+                data_type: FLOAT,
+                raw_data: vec![0; size_of::<f32>()],
+                ..TensorProto::default()
+            }),
+            ..AttributeProto::default()
+        });
+    }
+    node
+}
+
 fn recurrent(mut node: NodeProto, file: &mut File) -> Result<(), String> {
     let refuse = |node: &NodeProto, problem: &str| {
         Err(format!(
@@ -201,11 +221,12 @@ fn recurrent(mut node: NodeProto, file: &mut File) -> Result<(), String> {
         }
         node.op_type = RELU_RNN.to_owned();
     }
+    let axis = attribute(&node, "layout").map_or(0, |layout| layout.i);
+    zero_states(&mut node, axis, file);
     if attribute(&node, "direction").is_none_or(|direction| direction.s != b"reverse") {
         file.nodes.push(node);
         return Ok(());
     }
-    let axis = attribute(&node, "layout").map_or(0, |layout| layout.i);
     let (Some(x), Some(states)) = (node.input.first_mut(), node.output.first_mut()) else {
         return refuse(&node, "layers without inputs or outputs");
     };
@@ -220,4 +241,58 @@ fn recurrent(mut node: NodeProto, file: &mut File) -> Result<(), String> {
     }
     file.nodes.push(node);
     Ok(())
+}
+
+/// Puts in the first states that a layer leaves out: zeros with a row for each sequence.
+fn zero_states(node: &mut NodeProto, layout: i64, file: &mut File) {
+    let Some(hidden) = attribute(node, "hidden_size").map(|size| size.i) else {
+        return;
+    };
+    let both = attribute(node, "direction").is_some_and(|way| way.s == b"bidirectional");
+    let places = match node.op_type.as_str() {
+        "LSTM" => 5..7,
+        _ => 5..6,
+    };
+    let (Some(x), Some(name)) = (
+        node.input.first().cloned(),
+        node.output.iter().find(|name| !name.is_empty()).cloned(),
+    ) else {
+        return;
+    };
+    if !places
+        .clone()
+        .any(|place| node.input.get(place).is_none_or(String::is_empty))
+    {
+        return;
+    }
+    let mut part = |part: &str| file.fresh(&format!("{name}/{part}"));
+    let [shape, rows, sizes, zeros] = ["shape", "rows", "sizes", "zeros"].map(&mut part);
+    let row = file.integers(&format!("{name}/row"), &[1 - layout]);
+    let directions = file.integers(&format!("{name}/directions"), &[1 + i64::from(both)]);
+    let hidden = file.integers(&format!("{name}/hidden"), &[hidden]);
+    let parts = match layout {
+        0 => vec![directions, rows.clone(), hidden],
+        _ => vec![rows.clone(), directions, hidden],
+    };
+    file.node(shape.clone(), "Shape", vec![x], shape.clone());
+    file.node(rows.clone(), "Gather", vec![shape, row], rows);
+    file.node(sizes.clone(), "Concat", parts, sizes.clone());
+    if let Some(concat) = file.nodes.last_mut() {
+        concat.attribute.push(AttributeProto {
+            name: "axis".to_owned(),
+            r#type: 2,
+            ..AttributeProto::default()
+        });
+    }
+    file.node(zeros.clone(), "ConstantOfShape", vec![sizes], zeros.clone());
+    if let Some(node) = file.nodes.pop() {
+        file.nodes.push(self::zeros(node));
+    }
+    node.input
+        .resize(places.end.max(node.input.len()), String::new());
+    for place in places {
+        if node.input[place].is_empty() {
+            node.input[place].clone_from(&zeros);
+        }
+    }
 }

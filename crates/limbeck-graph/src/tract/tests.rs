@@ -277,6 +277,22 @@ fn celu_is_that_of_onnx() {
     close(&trace.output, &[1.5, -0.786_938_7], "output");
 }
 
+/// tract 0.23.9 makes 64-bit zeros, which it then cannot add to anything.
+#[test]
+fn constants_without_a_value_are_zeros() {
+    let graph = one_input(
+        vec![
+            node("s", "Shape", &["x"], &["shape"]),
+            node("c", "ConstantOfShape", &["shape"], &["zeros"]),
+            node("a", "Max", &["x", "zeros"], &["y"]),
+        ],
+        "y",
+    );
+    let network = network(graph).unwrap();
+    let trace = network.forward(&rows(&[1.5, -1.0]), &Taps::none()).unwrap();
+    close(&trace.output, &[1.5, 0.0], "output");
+}
+
 /// A recurrent layer over sequences of two steps of one number, whose output is the input's shape.
 fn recurrent(layer: NodeProto, gates: i64) -> GraphProto {
     let mut transposed = node("t", "Transpose", &["x"], &["steps"]);
