@@ -3,6 +3,7 @@
 //! [`TractNetwork`] answers where a model has operators that cannot be trained here; [`parity`] checks that an exported
 //! file means the same elsewhere.
 
+mod check;
 mod convert;
 mod guard;
 mod load;

@@ -479,6 +479,31 @@ fn what_tract_does_not_know_is_named() {
     assert!(message(graph).contains("its input `x` is a tensor of type string"));
 }
 
+#[test]
+fn huge_constants_are_refused() {
+    let mut graph = one_input(
+        vec![
+            node("c", "ConstantOfShape", &["sizes"], &["huge"]),
+            node("a", "Add", &["x", "huge"], &["y"]),
+        ],
+        "y",
+    );
+    graph.initializer = vec![TensorProto {
+        data_type: 7,
+        dims: vec![2],
+        raw_data: [1 << 40, 2i64]
+            .into_iter()
+            .flat_map(i64::to_le_bytes)
+            .collect(),
+        ..floats("sizes", &[], &[])
+    }];
+    assert_eq!(
+        network(graph).unwrap_err().to_string(),
+        "tract cannot run `m.onnx`: node `c` (ConstantOfShape): expected at most 1073741824 values, got the sizes \
+         [1099511627776, 2]"
+    );
+}
+
 /// Our own reader checks the file first, so tract never opens what lies outside.
 #[test]
 fn external_data_outside_the_folder_is_refused() {
