@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tract_onnx::Onnx;
 use tract_onnx::model::ParseResult;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::{
@@ -11,12 +10,11 @@ use tract_onnx::prelude::{
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::InferenceModel;
 
+use super::check::check;
 use super::guard::Guard;
+use super::repair::{self, repair};
 use crate::Result;
 use crate::onnx::{self, Model};
-
-/// The sets of operators that tract implements; it looks at the operator's name alone.
-const DOMAINS: [&str; 4] = ["", "ai.onnx", "ai.onnx.ml", "com.microsoft"];
 
 /// A model as tract reads it, before the sizes of its inputs are known.
 pub(super) struct Loaded {
@@ -32,8 +30,9 @@ pub(super) struct Loaded {
 
 impl Loaded {
     pub(super) fn new(model: Model, guard: Guard<'_>) -> Result<Self> {
-        let framework = tract_onnx::onnx().with_ignore_value_info(true);
-        check_operators(&model, &framework).map_err(|problem| guard.error(problem))?;
+        let mut framework = tract_onnx::onnx().with_ignore_value_info(true);
+        repair::register(&mut framework);
+        check(&model, &framework).map_err(|problem| guard.error(problem))?;
         let folder = match guard.path.parent() {
             Some(folder) => folder.to_str().ok_or_else(|| {
                 guard.error("its folder has a name that is not UTF-8; move it".to_owned())
@@ -45,6 +44,7 @@ impl Loaded {
         drop(model);
         if let Some(graph) = &mut proto.graph {
             graph.node.iter_mut().for_each(evaluate);
+            repair(graph).map_err(|problem| guard.error(problem))?;
         }
         let ParseResult {
             model,
@@ -100,33 +100,6 @@ impl Loaded {
         model.select_output_outlets(outputs)?;
         model.into_typed()
     }
-}
-
-/// Checks that tract has every operator; it would say so too, but not what to do.
-fn check_operators(model: &Model, framework: &Onnx) -> std::result::Result<(), String> {
-    for node in &model.graph().nodes {
-        let own = |function: &onnx::Function| {
-            function.name == node.op_type && function.domain == node.domain
-        };
-        if model.header().functions.iter().any(own) {
-            return Err(format!(
-                "{node}: it calls a function that the model defines itself; inline the functions first \
-                 (onnx.inliner.inline_local_functions)"
-            ));
-        }
-        let known = DOMAINS.contains(&node.domain.as_str())
-            && framework.op_register.0.contains_key(&node.op_type);
-        if !known {
-            let domain = match node.domain.as_str() {
-                "" => String::new(),
-                domain => format!(" of `{domain}`"),
-            };
-            return Err(format!(
-                "{node}: tract does not have this operator{domain}; export the model with simpler operators"
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// Puts a node that was exported in training form into the form that evaluates.

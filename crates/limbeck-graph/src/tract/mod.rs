@@ -3,12 +3,14 @@
 //! [`TractNetwork`] answers where a model has operators that cannot be trained here; [`parity`] checks that an exported
 //! file means the same elsewhere.
 
+mod check;
 mod convert;
 mod guard;
 mod load;
 mod module;
 mod parity;
 mod plan;
+mod repair;
 
 use std::collections::BTreeMap;
 use std::fmt;

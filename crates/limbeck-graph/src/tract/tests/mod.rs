@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod repair;
+
 use std::path::PathBuf;
 
 use burn::module::Module;
@@ -348,6 +350,31 @@ fn what_tract_does_not_know_is_named() {
     let mut graph = one_input(vec![node("r", "Relu", &["x"], &["y"])], "y");
     graph.input = vec![value("x", 8, &[0, 2])];
     assert!(message(graph).contains("its input `x` is a tensor of type string"));
+}
+
+#[test]
+fn huge_constants_are_refused() {
+    let mut graph = one_input(
+        vec![
+            node("c", "ConstantOfShape", &["sizes"], &["huge"]),
+            node("a", "Add", &["x", "huge"], &["y"]),
+        ],
+        "y",
+    );
+    graph.initializer = vec![TensorProto {
+        data_type: 7,
+        dims: vec![2],
+        raw_data: [1 << 40, 2i64]
+            .into_iter()
+            .flat_map(i64::to_le_bytes)
+            .collect(),
+        ..floats("sizes", &[], &[])
+    }];
+    assert_eq!(
+        network(graph).unwrap_err().to_string(),
+        "tract cannot run `m.onnx`: node `c` (ConstantOfShape): expected at most 1073741824 values, got the sizes \
+         [1099511627776, 2]"
+    );
 }
 
 /// Our own reader checks the file first, so tract never opens what lies outside.
