@@ -198,7 +198,7 @@ fn trained(imported: &Imported, examples: &Examples, steps: usize) -> (CompiledG
         let loss = loss(&network, &inputs);
         losses.push(loss.clone().into_scalar());
         let gradients = GradientsParams::from_grads(loss.backward(), &network);
-        network = optimiser.step(0.05.into(), network, gradients);
+        network = optimiser.step(0.05, network, gradients);
     }
     (network, losses)
 }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::node::{Attribute, Node};
 use super::wire::Fields;
 use super::{Graph, Model, Outcome};
+use crate::Result;
 use crate::weights::HostTensor;
 
 /// The numbers of the fields of `NodeProto` that change.
@@ -43,7 +44,7 @@ struct NodeEdit<'a> {
 
 impl Model {
     /// The changes of the file that make it evaluate, with those of `edits`.
-    pub(super) fn splices(&self, edits: &Edits) -> Outcome<Vec<Splice>> {
+    pub(super) fn splices(&self, edits: &Edits) -> Result<Vec<Splice>> {
         let graph = &self.graph;
         let mut splices = Vec::new();
         for (position, node) in graph.nodes.iter().enumerate() {
@@ -52,7 +53,9 @@ impl Model {
             if edit.is_empty() {
                 continue;
             }
-            let message = edited(&self.source.bytes, node, &edit)?;
+            let bytes = self.source.part(node.place.message.clone());
+            let bytes = bytes.map_err(|error| self.source.unreadable(error))?;
+            let message = edited(&bytes, &edit).map_err(|problem| self.source.error(problem))?;
             splices.push(Splice {
                 range: node.place.field.clone(),
                 bytes: field(1, &message),
@@ -133,16 +136,16 @@ fn unused_outputs(graph: &Graph, node: &Node) -> Option<usize> {
 }
 
 /// The message of a node with the changes.
-fn edited(file: &[u8], node: &Node, edit: &NodeEdit<'_>) -> Outcome<Vec<u8>> {
-    let mut fields = Fields::new(file, node.place.message.clone());
-    let mut message = Vec::with_capacity(node.place.message.len());
+fn edited(node: &[u8], edit: &NodeEdit<'_>) -> Outcome<Vec<u8>> {
+    let mut fields = Fields::new(node, 0..node.len());
+    let mut message = Vec::with_capacity(node.len());
     let (mut inputs, mut outputs) = (0, 0);
     loop {
         let start = fields.position();
         let Some(found) = fields.next().transpose()? else {
             return Ok(message);
         };
-        let bytes = &file[start..fields.position()];
+        let bytes = &node[start..fields.position()];
         match found.number {
             INPUT => {
                 inputs += 1;

@@ -18,11 +18,13 @@ mod import;
 mod node;
 mod payload;
 mod read;
+mod source;
 mod tensor;
 mod value;
 mod wire;
 mod write;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -37,7 +39,7 @@ pub use value::{Dimension, ValueInfo, ValueKind};
 use crate::{Error, Result, weights};
 use node::Place;
 use read::Reader;
-use tensor::Source;
+use source::Source;
 
 /// A value, or what is wrong with the file.
 type Outcome<T> = std::result::Result<T, String>;
@@ -103,8 +105,8 @@ pub struct Graph {
 impl Model {
     /// Reads and checks the model in the file at `path`.
     ///
-    /// Values may lie in other files, which must be inside the model's folder. The model file is held in memory as it
-    /// is, the other files are not.
+    /// Values may lie in other files, which must be inside the model's folder. Of a large model file the weights are
+    /// read again when they are decoded, as are those in other files.
     ///
     /// # Errors
     /// If the file cannot be read, is no ONNX model or broken, uses an operator set before 11 or one that is not known
@@ -123,7 +125,7 @@ impl Model {
             });
         }
         let bytes = weights::bytes_of(path).map_err(unreadable)?;
-        Self::from_bytes(bytes, path)
+        Self::parse(bytes, path, true)
     }
 
     /// Reads a model from memory; `path` is named in errors, and files with values are looked for beside it.
@@ -131,16 +133,18 @@ impl Model {
     /// # Errors
     /// As [`Model::read`].
     pub fn from_bytes(bytes: Vec<u8>, path: &Path) -> Result<Self> {
-        let source = Arc::new(Source {
-            path: path.to_owned(),
-            bytes,
-        });
+        Self::parse(bytes, path, false)
+    }
+
+    fn parse(bytes: Vec<u8>, path: &Path, is_file: bool) -> Result<Self> {
+        let source = Arc::new(Source::new(path.to_owned(), bytes.len()));
         let parse = || {
-            let (header, mut graph) = Reader::new(&source).model()?;
+            let (header, mut graph) = Reader::new(&source, &bytes).model()?;
             graph.check()?;
             Ok((header, graph))
         };
         let (header, graph) = parse().map_err(|problem| source.error(problem))?;
+        source.keep(bytes, is_file);
         Ok(Self {
             header,
             graph,
@@ -159,8 +163,9 @@ impl Model {
     }
 
     /// The bytes of the file.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.source.bytes
+    pub(crate) fn bytes(&self) -> Result<Cow<'_, [u8]>> {
+        let read = self.source.whole();
+        read.map_err(|error| self.source.unreadable(error))
     }
 }
 

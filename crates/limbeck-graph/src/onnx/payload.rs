@@ -118,7 +118,7 @@ impl Reader<'_> {
             None => field.packed(),
         });
         let parts: Vec<_> = parts.collect::<Outcome<_>>()?;
-        let file = &self.source.bytes;
+        let file = self.bytes;
         let (got, wanted, unit) = if fixed.is_some() {
             (parts.iter().map(Range::len).sum(), bytes, "bytes")
         } else {

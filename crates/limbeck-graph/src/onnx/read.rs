@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::element::ElementType;
 use super::external::Located;
 use super::node::{Node, Place};
-use super::tensor::Source;
+use super::source::Source;
 use super::value::{Dimension, ValueInfo, ValueKind};
 use super::wire::{Field, Fields};
 use super::{Function, Graph, Header, Outcome};
@@ -18,15 +18,18 @@ const ROOM: usize = 256 << 20;
 /// Reads messages of one file.
 pub(super) struct Reader<'a> {
     pub(super) source: &'a Arc<Source>,
+    /// The file.
+    pub(super) bytes: &'a [u8],
     room: usize,
     /// The external files found so far, by the name that the model gives them.
     pub(super) files: BTreeMap<String, Arc<Located>>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(source: &'a Arc<Source>) -> Self {
+    pub(super) fn new(source: &'a Arc<Source>, bytes: &'a [u8]) -> Self {
         Self {
             source,
+            bytes,
             room: ROOM,
             files: BTreeMap::new(),
         }
@@ -54,10 +57,9 @@ impl<'a> Reader<'a> {
 
     /// The whole file.
     pub(super) fn model(&mut self) -> Outcome<(Header, Graph)> {
-        let source = self.source;
         let mut header = Header::default();
         let mut graph = None;
-        let mut fields = Fields::new(&source.bytes, 0..source.bytes.len());
+        let mut fields = Fields::new(self.bytes, 0..self.bytes.len());
         let mut place = Place::default();
         loop {
             let start = fields.position();

@@ -1,42 +1,16 @@
 //! Tensors whose values stay in the file until they are asked for.
 
-use std::fmt;
+use std::borrow::Cow;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::element::ElementType;
 use super::external::{self, Located};
+use super::source::Source;
 use super::{Outcome, wire};
 use crate::weights::HostTensor;
 use crate::weights::element::{ByteOrder, Element};
 use crate::{Error, Result};
-
-/// The bytes of a model file.
-pub(super) struct Source {
-    pub(super) path: PathBuf,
-    pub(super) bytes: Vec<u8>,
-}
-
-impl Source {
-    pub(super) fn error(&self, problem: String) -> Error {
-        Error::Onnx {
-            path: self.path.clone(),
-            problem,
-        }
-    }
-}
-
-impl fmt::Debug for Source {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{} bytes of `{}`",
-            self.bytes.len(),
-            self.path.display()
-        )
-    }
-}
 
 /// Where a tensor's values are.
 #[derive(Clone, Debug, PartialEq)]
@@ -131,11 +105,11 @@ impl Tensor {
     ) -> Result<Vec<T>> {
         match &self.payload {
             Payload::Fixed(parts) => match parts.as_slice() {
-                [part] => decode(&self.source.bytes[part.clone()]),
+                [part] => decode(&self.part(part)?),
                 parts => {
                     let mut values = Vec::with_capacity(self.len());
                     for part in parts {
-                        values.extend(decode(&self.source.bytes[part.clone()])?);
+                        values.extend(decode(&self.part(part)?)?);
                     }
                     Ok(values)
                 }
@@ -147,6 +121,11 @@ impl Tensor {
         }
     }
 
+    fn part(&self, part: &Range<usize>) -> Result<Cow<'_, [u8]>> {
+        let read = self.source.part(part.clone());
+        read.map_err(|error| self.source.unreadable(error))
+    }
+
     fn decoded(&self, element: Element, bytes: &[u8]) -> Result<Vec<f32>> {
         element
             .decode(bytes, ByteOrder::Little)
@@ -156,7 +135,8 @@ impl Tensor {
     fn integers_in(&self, parts: &[Range<usize>]) -> Result<Vec<i64>> {
         let mut values = Vec::with_capacity(self.len());
         for part in parts {
-            let more = wire::integers(&self.source.bytes, part.clone());
+            let bytes = self.part(part)?;
+            let more = wire::integers(&bytes, 0..bytes.len());
             values.extend(more.map_err(|problem| self.error(&problem))?);
         }
         Ok(values)

@@ -52,8 +52,7 @@ impl Model {
         new_initialisers: &BTreeMap<String, HostTensor>,
         edits: &Edits,
     ) -> Result<()> {
-        let splices = self.splices(edits);
-        let splices = splices.map_err(|problem| self.source.error(problem))?;
+        let splices = self.splices(edits)?;
         self.write_with(path.as_ref(), new_initialisers, &splices)
     }
 
@@ -84,7 +83,7 @@ impl Model {
         }
         self.write_external(path, &changed)?;
         files::replace(path, |file| {
-            copy(&self.source.bytes[..], &mut inside, splices, file)
+            copy(self.source.reader()?, &mut inside, splices, file)
         })
     }
 

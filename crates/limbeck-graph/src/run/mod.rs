@@ -29,9 +29,9 @@ pub use layout::ImageLayout;
 pub(crate) use pass::Pass;
 pub use plan::{Plan, Step};
 
-use crate::ir::{Analysis, Graph, Op};
+use crate::ir::{Analysis, Graph, Op, WeightSpec};
 use crate::weights::{self, HostTensor};
-use crate::{Result, Seed, initialise};
+use crate::{Error, Result, Seed, initialise};
 use module::TrainingFlag;
 use prepared::Prepared;
 use weight::{Storage, Weight};
@@ -104,7 +104,20 @@ impl Graph {
     /// # Errors
     /// If the graph is not valid.
     pub fn compile(&self, seed: Seed, device: &Device) -> Result<CompiledGraph> {
-        self.compile_as(seed, device, None)
+        self.compile_as(device, None, |name, spec| Ok(fresh(name, spec, seed)))
+    }
+
+    /// The graph on `device` with the weights that `weight` hands over one by one, so that no more than one of them is
+    /// in memory beside the graph's own.
+    ///
+    /// # Errors
+    /// If the graph is not valid, `weight` fails or hands over a weight of another shape.
+    pub fn compile_from(
+        &self,
+        device: &Device,
+        weight: impl FnMut(&str, &WeightSpec) -> Result<HostTensor>,
+    ) -> Result<CompiledGraph> {
+        self.compile_as(device, None, weight)
     }
 
     /// The graph with fresh weights on `device` and images in `layout`, whatever suits the device.
@@ -117,24 +130,32 @@ impl Graph {
         device: &Device,
         layout: ImageLayout,
     ) -> Result<CompiledGraph> {
-        self.compile_as(seed, device, Some(layout))
+        self.compile_as(device, Some(layout), |name, spec| {
+            Ok(fresh(name, spec, seed))
+        })
     }
 
     fn compile_as(
         &self,
-        seed: Seed,
         device: &Device,
         forced_layout: Option<ImageLayout>,
+        mut weight: impl FnMut(&str, &WeightSpec) -> Result<HostTensor>,
     ) -> Result<CompiledGraph> {
         let analysis = self.validate()?;
         let layout = forced_layout.unwrap_or_else(|| ImageLayout::preferred(device));
         let mut weights = Vec::with_capacity(self.weights.len());
         let mut positions = BTreeMap::new();
         for (name, spec) in &self.weights {
-            let host = HostTensor {
-                shape: spec.shape.clone(),
-                values: initialise::values(name, spec, seed),
-            };
+            let host = weight(name, spec)?;
+            if host.shape != spec.shape {
+                return Err(Error::Graph {
+                    graph: self.name.clone(),
+                    problem: format!(
+                        "expected the weight `{name}` to be {:?}, got {:?}",
+                        spec.shape, host.shape
+                    ),
+                });
+            }
             positions.insert(name.as_str(), weights.len());
             weights.push(Weight {
                 name: name.clone(),
@@ -173,6 +194,14 @@ impl Graph {
             wiring: Arc::new(wiring),
             prepared: None,
         })
+    }
+}
+
+/// A weight as it starts.
+fn fresh(name: &str, spec: &WeightSpec, seed: Seed) -> HostTensor {
+    HostTensor {
+        shape: spec.shape.clone(),
+        values: initialise::values(name, spec, seed),
     }
 }
 

@@ -39,7 +39,9 @@ impl Loaded {
             })?,
             None => "",
         };
-        let mut proto = guard.run(|| framework.proto_model_for_read(&mut model.bytes()))?;
+        let bytes = model.bytes()?;
+        let mut proto = guard.run(|| framework.proto_model_for_read(&mut &bytes[..]))?;
+        drop(bytes);
         let graph = model.graph().clone();
         drop(model);
         if let Some(graph) = &mut proto.graph {

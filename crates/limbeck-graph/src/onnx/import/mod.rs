@@ -36,9 +36,11 @@ use super::element::ElementType;
 use super::value::{Dimension, ValueInfo, ValueKind};
 use super::{Model, Outcome};
 use crate::ir::{self, Dim, GraphInput, Kind, Op, Shape, ValueType};
+use crate::run::CompiledGraph;
 use crate::weights::{self, HostTensor};
 use crate::{Error, Result};
 use binding::{Binding, Origin};
+use burn::tensor::Device;
 use lowering::Lowering;
 use value::{Tensor, Tokens, Value};
 
@@ -96,6 +98,17 @@ impl Imported {
                 ))
             })
             .collect()
+    }
+
+    /// The network with the file's weights on `device`. They are decoded one by one, so that a large file takes its size
+    /// once.
+    ///
+    /// # Errors
+    /// If the file cannot be read any more.
+    pub fn compile(&self, device: &Device) -> Result<CompiledGraph> {
+        self.graph.compile_from(device, |name, spec| {
+            self.bindings[name].read(&self.model, &spec.shape)
+        })
     }
 
     /// Writes the file with other weights, in the form that evaluates: batch norms and dropouts that were kept in training
