@@ -104,6 +104,14 @@ pub enum Error {
         /// What is not supported, and what to do.
         problem: String,
     },
+    /// tract, which runs models that are not trained, cannot run this one.
+    #[error("tract cannot run `{}`: {problem}", path.display())]
+    Runtime {
+        /// The model's file.
+        path: PathBuf,
+        /// What is wrong and at which node, and what to do.
+        problem: String,
+    },
     /// Weights do not fit a graph.
     #[error("{0}")]
     Mismatch(Box<crate::weights::Mismatch>),

@@ -14,6 +14,7 @@
 //! | [`cost`] | parameters, multiply-adds and activation bytes per layer |
 //! | [`weights`] | safetensors in and out, PyTorch checkpoints in |
 //! | [`onnx`] | ONNX files as checked values, written back with other weights |
+//! | [`tract`] | ONNX files run by another program: teachers that cannot be trained here, checks of exports |
 //! | [`zoo`] | the networks of the literature |
 //! | [`network`] | the trait that a user's own Burn module implements |
 
@@ -31,6 +32,7 @@ pub mod random;
 pub mod rewrite;
 pub mod run;
 pub mod shape;
+pub mod tract;
 pub mod weights;
 pub mod zoo;
 

@@ -1,4 +1,5 @@
-//! ONNX files as checked values: read whole, described, and written back with other weights.
+//! ONNX files as checked values: read whole, described, and written back with other weights; and [graphs](crate::ir) as
+//! fresh files.
 //!
 //! [`Model::read`] indexes a file in place. The tensors' values stay in the bytes of the file (or in the files beside
 //! it) until [`Tensor::floats`] or [`Tensor::integers`] decodes them, and [`Model::write`] copies these
@@ -153,6 +154,11 @@ impl Model {
     /// The graph.
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// The bytes of the file.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.source.bytes
     }
 }
 
