@@ -12,6 +12,7 @@ mod attribute;
 mod check;
 mod edit;
 mod element;
+mod export;
 mod external;
 mod import;
 mod node;
@@ -27,6 +28,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use element::ElementType;
+pub use export::export;
 pub use import::{Imported, Note};
 pub use node::{Attribute, Node};
 pub use tensor::Tensor;

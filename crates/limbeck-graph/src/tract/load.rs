@@ -12,6 +12,7 @@ use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::InferenceModel;
 
 use super::guard::Guard;
+use super::repair::{self, repair};
 use crate::Result;
 use crate::onnx::{self, Model};
 
@@ -32,7 +33,8 @@ pub(super) struct Loaded {
 
 impl Loaded {
     pub(super) fn new(model: Model, guard: Guard<'_>) -> Result<Self> {
-        let framework = tract_onnx::onnx().with_ignore_value_info(true);
+        let mut framework = tract_onnx::onnx().with_ignore_value_info(true);
+        repair::register(&mut framework);
         check_operators(&model, &framework).map_err(|problem| guard.error(problem))?;
         let folder = match guard.path.parent() {
             Some(folder) => folder.to_str().ok_or_else(|| {
@@ -45,6 +47,7 @@ impl Loaded {
         drop(model);
         if let Some(graph) = &mut proto.graph {
             graph.node.iter_mut().for_each(evaluate);
+            repair(graph).map_err(|problem| guard.error(problem))?;
         }
         let ParseResult {
             model,

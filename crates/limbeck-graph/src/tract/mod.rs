@@ -9,6 +9,7 @@ mod load;
 mod module;
 mod parity;
 mod plan;
+mod repair;
 
 use std::collections::BTreeMap;
 use std::fmt;

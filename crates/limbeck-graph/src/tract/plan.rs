@@ -33,16 +33,25 @@ impl Plans {
     ) -> Result<TVec<TValue>> {
         let shapes = inputs.iter().map(|tensor| tensor.shape().to_vec());
         let key = (shapes.collect(), wanted);
-        let plan = match self.take(&key) {
-            Some(plan) => plan,
-            None => guard.run(|| {
-                let facts = signature.facts(&key.0);
-                let model = loaded.typed(&facts, &key.1)?;
-                model.into_optimized()?.into_runnable()
-            })?,
-        };
-        self.keep(key, Arc::clone(&plan));
-        guard.run(|| plan.run(inputs.into_iter().map(TValue::from).collect()))
+        let inputs: TVec<TValue> = inputs.into_iter().map(TValue::from).collect();
+        let run = |plan: &Arc<TypedSimplePlan>| guard.run(|| plan.run(inputs.clone()));
+        if let Some(plan) = self.take(&key) {
+            let results = run(&plan);
+            self.keep(key, plan);
+            return results;
+        }
+        let model = guard.run(|| loaded.typed(&signature.facts(&key.0), &key.1))?;
+        let first = guard
+            .run(|| model.clone().into_optimized()?.into_runnable())
+            .and_then(|plan| Ok((run(&plan)?, plan)));
+        // tract's optimiser breaks some models that run as they are.
+        let (results, plan) = first.or_else(|error| {
+            let plan = guard.run(|| model.into_runnable());
+            plan.and_then(|plan| Ok((run(&plan)?, plan)))
+                .map_err(|_| error)
+        })?;
+        self.keep(key, plan);
+        Ok(results)
     }
 
     /// The plan for `key`, which is no longer kept.
