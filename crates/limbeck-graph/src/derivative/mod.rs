@@ -317,7 +317,7 @@ fn rule(pass: &Pass<'_>, step: &Step, position: usize, gradient: Feature) -> Res
         }
         Op::GlobalAvgPool => pool::global_mean(&x, gradient)?,
         Op::GlobalMaxPool => pool::global_largest(x, gradient)?,
-        Op::Add => combine::sum_to(gradient, &x.shape())?,
+        Op::Add | Op::Expand(_) => combine::sum_to(gradient, &x.shape())?,
         Op::Subtract => {
             let gradient = combine::sum_to(gradient, &x.shape())?;
             match position {
@@ -348,7 +348,7 @@ fn rule(pass: &Pass<'_>, step: &Step, position: usize, gradient: Feature) -> Res
         }
         // The gradients of the parts were put together.
         Op::Split(_) => gradient,
-        Op::Reshape(_) | Op::Flatten => moved::reshape(gradient, &x.shape())?,
+        Op::Reshape(_) | Op::Flatten | Op::View(_) => moved::reshape(gradient, &x.shape())?,
         Op::Transpose(transpose) => moved::permute(gradient, &inverse(&transpose.axes))?,
         Op::ChannelShuffle(shuffle) => {
             let groups = x.shape()[1] / shuffle.groups;
@@ -360,8 +360,6 @@ fn rule(pass: &Pass<'_>, step: &Step, position: usize, gradient: Feature) -> Res
         }
         Op::Softmax(softmax) => dense::softmax(y()?, gradient, softmax.axis)?,
         Op::LogSoftmax(softmax) => dense::log_softmax(y()?, gradient, softmax.axis)?,
-        Op::View(_) => moved::reshape(gradient, &x.shape())?,
-        Op::Expand(_) => combine::sum_to(gradient, &x.shape())?,
         Op::Slice(slice) => {
             let size = x.shape()[slice.axis];
             each_rank!(gradient, tensor => arrange::slice(tensor, slice, size).into())

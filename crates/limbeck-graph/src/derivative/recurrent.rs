@@ -44,7 +44,7 @@ pub(super) fn gradients(
             ordered(all.reshape([length, batch, layer.hidden]), reverse)
         });
         let [hidden, cell] = [0, 1].map(|number| last[number].as_ref().map(of_way));
-        let (rows, before) = backward.run(x, reverse, of_steps, [hidden, cell]);
+        let (rows, before) = backward.run(x, reverse, of_steps.as_ref(), [hidden, cell]);
         let rows: Tensor<3> = ordered(rows, reverse);
         let gates = rows.dims()[2];
         let rows: Tensor<2> = rows.reshape([length * batch, gates]);
@@ -108,7 +108,7 @@ impl Backward<'_> {
         &self,
         x: &Tensor<3>,
         reverse: bool,
-        of_steps: Option<Tensor<3>>,
+        of_steps: Option<&Tensor<3>>,
         last: [Option<Tensor<2>>; 2],
     ) -> (Tensor<3>, State) {
         let [length, ..] = x.dims();
@@ -125,7 +125,7 @@ impl Backward<'_> {
         };
         let mut rows = Vec::with_capacity(length);
         for at in (0..length).rev() {
-            if let Some(of_steps) = &of_steps {
+            if let Some(of_steps) = of_steps {
                 gradient.hidden = gradient.hidden + part(of_steps, at);
             }
             let step = self.step(at, gradient, part(&input, at), part(&own, at));

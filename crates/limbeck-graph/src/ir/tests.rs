@@ -71,7 +71,7 @@ fn json_with_an_unknown_key_or_dimension_is_refused() {
         .unwrap_err()
         .to_string();
     assert!(
-        message.contains("expected a size or \"batch\", got \"rows\""),
+        message.contains("expected a size, \"batch\" or \"4 batch\", got \"rows\""),
         "{message}"
     );
 }

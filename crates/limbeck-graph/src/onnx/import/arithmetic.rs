@@ -61,6 +61,9 @@ impl Lowering<'_> {
             }
             _ => {}
         }
+        if let Some((a, b)) = self.both_rows(a, b) {
+            return self.rows_arithmetic(operation, &a, &b);
+        }
         let rank = a.shape().rank().max(b.shape().rank());
         if let (Some(number), true) = (scalar(b), a.shape().rank() == rank) {
             let x = self.tensor(a)?;
@@ -157,6 +160,9 @@ impl Lowering<'_> {
             }
             _ => {}
         }
+        if let Some((a, b)) = self.both_rows(&a, &b) {
+            return self.rows_compared(relation, &a, &b);
+        }
         let (a, b) = (self.tensor(&a)?, self.tensor(&b)?);
         let result = self.emit(Op::Compare(Compare { relation }), &[&a, &b])?;
         self.truth(result)
@@ -173,6 +179,10 @@ impl Lowering<'_> {
             let negated = array.map(|size| Ok(Size::number(i64::from(size.known() == Some(0)))))?;
             return Ok(Value::Integers(negated));
         }
+        if let Value::Rows(rows) = call.input(0)? {
+            let rows = rows.clone();
+            return self.rows_logic(&rows, &rows, |a, _| !a);
+        }
         let x = self.first(call)?;
         let negated = self.line(&x, -1.0, 1.0)?;
         self.truth(negated)
@@ -181,17 +191,20 @@ impl Lowering<'_> {
     pub(super) fn logic(&mut self, call: &Call<'_>) -> Outcome<Value> {
         let (a, b) = (call.input(0)?.clone(), call.input(1)?.clone());
         let operator = call.node.op_type.as_str();
+        let function = match operator {
+            "And" => |a, b| a && b,
+            "Or" => |a, b| a || b,
+            _ => |a, b| a != b,
+        };
         if let (Value::Integers(a), Value::Integers(b)) = (&a, &b) {
             let result = a.combine(b, |a, b| {
                 let (a, b) = (a.known() != Some(0), b.known() != Some(0));
-                let holds = match operator {
-                    "And" => a && b,
-                    "Or" => a || b,
-                    _ => a != b,
-                };
-                Ok(Size::number(i64::from(holds)))
+                Ok(Size::number(i64::from(function(a, b))))
             })?;
             return Ok(Value::Integers(result));
+        }
+        if let Some((a, b)) = self.both_rows(&a, &b) {
+            return self.rows_logic(&a, &b, function);
         }
         let (a, b) = (self.tensor(&a)?, self.tensor(&b)?);
         let result = match operator {
@@ -319,6 +332,14 @@ impl Lowering<'_> {
                     )),
                 }
             }
+            Value::Rows(rows) if truth => {
+                let rows = rows.clone();
+                self.rows_logic(&rows, &rows, |a, _| a)
+            }
+            Value::Rows(rows) => Ok(Value::Rows(super::rows::Rows {
+                integers: !floats,
+                ..rows.clone()
+            })),
             Value::Tokens(_) if truth => {
                 let tensor = self.tensor(&value)?;
                 self.is_not_zero(&tensor)

@@ -4,6 +4,7 @@ use super::array::Array;
 use super::call::{Call, axes, axis, size};
 use super::constant::{self, fixed, sizes};
 use super::lowering::{Lowering, transpose};
+use super::rows::Rows;
 use super::size::Size;
 use super::value::{Tensor, Tokens, Value};
 use crate::ir::{Concatenate, Dim, Expand, Fill, Op, Pad, Shape};
@@ -119,10 +120,7 @@ impl Lowering<'_> {
         Ok(match (value, fixed(shape)) {
             (Value::Integers(array), Some(sizes)) => Value::Integers(array.reshape(sizes)?),
             (Value::Floats(array), Some(sizes)) => Value::Floats(array.reshape(sizes)?),
-            (Value::Filled { value, .. }, _) => Value::Filled {
-                value: *value,
-                shape: shape.clone(),
-            },
+            (Value::Rows(rows), _) => rows.viewed(shape)?,
             (value, _) if value.shape() == *shape => value.clone(),
             _ => {
                 let tensor = self.tensor(value)?;
@@ -220,10 +218,7 @@ impl Lowering<'_> {
         Ok(match &value {
             Value::Integers(array) => Value::Integers(array.transpose(&order)?),
             Value::Floats(array) => Value::Floats(array.transpose(&order)?),
-            Value::Filled { value, shape } => Value::Filled {
-                value: *value,
-                shape: order.iter().map(|&axis| shape.0[axis]).collect(),
-            },
+            Value::Rows(rows) => rows.transposed(&order)?,
             Value::Weight(weight) => Value::Weight(weight.transposed(&order)),
             Value::Tokens(tokens) => Value::Tokens(Tokens {
                 swapped: !tokens.swapped,
@@ -267,6 +262,11 @@ impl Lowering<'_> {
             .collect();
         if let Some(parts) = floats {
             return Array::concatenate(&parts, axis).map(Value::Floats);
+        }
+        if values.iter().any(|value| matches!(value, Value::Rows(_)))
+            && let Some(parts) = values.iter().map(|value| self.rows(value)).collect()
+        {
+            return Rows::concatenate(parts, axis);
         }
         let tensors = values.iter().map(|value| self.tensor(value));
         let tensors = tensors.collect::<Outcome<Vec<Tensor>>>()?;
@@ -312,16 +312,10 @@ impl Lowering<'_> {
                 self.charge(super::array::elements(&sizes)?)?;
                 return array.broadcast(&sizes).map(Value::Floats);
             }
-            (Value::Floats(array), None) => {
-                if let Some(&value) = array.only() {
-                    return Ok(Value::Filled { value, shape });
+            (Value::Floats(_) | Value::Integers(_) | Value::Rows(_), _) => {
+                if let Some(rows) = self.rows(value) {
+                    return rows.repeated(&shape);
                 }
-            }
-            (Value::Filled { value, .. }, _) => {
-                return Ok(Value::Filled {
-                    value: *value,
-                    shape,
-                });
             }
             _ => {}
         }

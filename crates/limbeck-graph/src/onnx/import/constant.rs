@@ -113,7 +113,7 @@ pub(super) fn compare_floats(
     })
 }
 
-fn holds(relation: Relation, a: f64, b: f64) -> bool {
+pub(super) fn holds(relation: Relation, a: f64, b: f64) -> bool {
     match relation {
         Relation::Equal => a == b,
         Relation::Less => a < b,

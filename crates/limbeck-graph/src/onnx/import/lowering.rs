@@ -202,7 +202,7 @@ impl<'a> Lowering<'a> {
                 let host = host(array, shape)?;
                 Ok(self.bind_constant(host, kind))
             }
-            Value::Filled { .. } | Value::Integers(_) | Value::Tensor(_) | Value::Tokens(_) => {
+            Value::Rows(_) | Value::Integers(_) | Value::Tensor(_) | Value::Tokens(_) => {
                 Err(format!(
                     "expected an initialiser as weight, got {}; export with constant folding",
                     value.words()
@@ -314,16 +314,7 @@ impl<'a> Lowering<'a> {
                 let numbers = super::constant::as_floats(array)?;
                 self.tensor(&Value::Floats(numbers))
             }
-            Value::Filled { value, shape } => {
-                let one = self.constant(HostTensor {
-                    shape: vec![1; shape.rank().max(1)],
-                    values: vec![*value as f32],
-                })?;
-                let expand = ir::Expand {
-                    shape: shape.clone(),
-                };
-                self.emit(Op::Expand(expand), &[&one])
-            }
+            Value::Rows(rows) => self.rows_tensor(rows),
             Value::Tokens(tokens) => {
                 let kind = ValueType::tokens(tokens.length);
                 let inputs = vec![tokens.name.clone()];

@@ -13,6 +13,10 @@ use crate::onnx::{Outcome, Tensor};
 /// The names of ONNX's own operator set.
 const OWN_DOMAINS: [&str; 2] = ["", "ai.onnx"];
 
+/// What operators do that nothing can be trained through.
+pub(super) const CHOOSES: &str = "it chooses by computed positions or values, which is not trained here; a model that gives \
+                                  logits without it trains";
+
 impl Lowering<'_> {
     /// Reads a node: its outputs become values.
     pub(super) fn node(&mut self, position: usize, node: &Node) -> Outcome<()> {
@@ -185,11 +189,13 @@ impl Lowering<'_> {
             "ConstantOfShape" => self.constant_of_shape(call),
             "Trilu" => self.triangle(call),
             "CumSum" => self.cumulative_sum(call),
-            "EyeLike" | "OneHot" | "ArgMax" | "ArgMin" | "TopK" | "NonZero" | "GatherND"
-            | "GatherElements" | "ScatterND" | "ScatterElements" => Err(
-                "it chooses by position or value, which is not trained here; a model that gives logits without it trains"
-                    .to_owned(),
-            ),
+            "GatherND" => self.gather_pairs(call),
+            "GatherElements" => self.gather_elements(call),
+            "ScatterND" => self.scatter(call),
+            "Attention" => self.attention(call),
+            "EyeLike" | "OneHot" | "ArgMax" | "ArgMin" | "TopK" | "NonZero" | "ScatterElements" => {
+                Err(CHOOSES.to_owned())
+            }
             _ => Err(format!(
                 "the operator `{operator}` is not known to training; replace it in the model before the export"
             )),

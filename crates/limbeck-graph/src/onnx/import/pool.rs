@@ -6,7 +6,7 @@ use super::constant::Arithmetic;
 use super::convolution::Windows;
 use super::lowering::Lowering;
 use super::value::{Tensor, Value};
-use crate::ir::{Fill, Op, Pad, Pool1d, Pool2d};
+use crate::ir::{Fill, Op, Pad, Pool1d, Pool2d, Slice};
 use crate::onnx::Outcome;
 
 impl Lowering<'_> {
@@ -26,10 +26,7 @@ impl Lowering<'_> {
         let x = self.first(call)?;
         let windows = self.windows(call, &x, None)?;
         if windows.dilation.iter().any(|dilation| *dilation != 1) {
-            return Err(format!(
-                "its windows have dilation {:?}, trained are windows without",
-                windows.dilation
-            ));
+            return self.dilated(call, &x, &windows).map(Value::Tensor);
         }
         let ceil = call.flag("ceil_mode", false)?;
         let largest = call.node.op_type == "MaxPool";
@@ -82,6 +79,48 @@ impl Lowering<'_> {
         }
         let share = Value::Floats(share);
         self.binary(Arithmetic::Multiply, &Value::Tensor(y), &share)
+    }
+
+    /// The largest value of windows with gaps: of shifted copies, one for each place in the window.
+    fn dilated(&mut self, call: &Call<'_>, x: &Tensor, windows: &Windows) -> Outcome<Tensor> {
+        let places: usize = windows.kernel.iter().product();
+        if call.node.op_type != "MaxPool" || call.flag("ceil_mode", false)? || places > 256 {
+            return Err(format!(
+                "its windows have dilation {:?}, trained are largest values of small windows with it",
+                windows.dilation
+            ));
+        }
+        let lowest = Fill::Constant {
+            value: f64::NEG_INFINITY,
+        };
+        let padded = self.padded(x, windows, lowest)?;
+        let mut copies: Vec<Tensor> = vec![padded];
+        for axis in 0..windows.kernel.len() {
+            let whole = copies[0].shape.size(axis + 2).unwrap_or(0);
+            let reach = (windows.kernel[axis] - 1).saturating_mul(windows.dilation[axis]) + 1;
+            let count = whole
+                .checked_sub(reach)
+                .map(|room| room / windows.stride[axis] + 1)
+                .ok_or("its windows are larger than the image")?;
+            let mut largest: Option<Tensor> = None;
+            for place in 0..windows.kernel[axis] {
+                let slice = Slice {
+                    axis: axis + 2,
+                    start: place * windows.dilation[axis],
+                    count,
+                    step: windows.stride[axis],
+                };
+                let copy = self.emit(Op::Slice(slice), &[&copies[0]])?;
+                largest = Some(match largest {
+                    Some(most) => self.emit(Op::Maximum, &[&most, &copy])?,
+                    None => copy,
+                });
+            }
+            copies = largest.into_iter().collect();
+        }
+        copies
+            .pop()
+            .ok_or_else(|| "its windows are empty".to_owned())
     }
 
     fn padded(&mut self, x: &Tensor, windows: &Windows, fill: Fill) -> Outcome<Tensor> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::call::{Call, size};
 use super::lowering::{Lowering, transpose};
+use super::rows::Rows;
 use super::value::{Tensor, Value};
 use crate::initialise::Initialiser;
 use crate::ir::{Cell, Dim, Direction, Op, Recurrent, Shape};
@@ -129,14 +130,12 @@ impl Lowering<'_> {
         if given.iter().all(|state| state.as_ref().is_none_or(is_zero)) {
             return Ok(Vec::new());
         }
-        let zero = Value::Filled {
-            value: 0.0,
-            shape: Shape(vec![
-                Dim::Fixed(layer.direction.count()),
-                x.shape.0[1],
-                Dim::Fixed(layer.hidden),
-            ]),
-        };
+        let shape = Shape(vec![
+            Dim::Fixed(layer.direction.count()),
+            x.shape.0[1],
+            Dim::Fixed(layer.hidden),
+        ]);
+        let zero = Value::Rows(Rows::filled(0.0, shape, false)?);
         let state = |state: Option<Value>| {
             let tensor = match state {
                 Some(value) => {
@@ -156,7 +155,7 @@ impl Lowering<'_> {
 
 fn is_zero(value: &Value) -> bool {
     match value {
-        Value::Filled { value, .. } => *value == 0.0,
+        Value::Rows(rows) => rows.only() == Some(0.0),
         Value::Floats(array) => array.values.iter().all(|value| *value == 0.0),
         _ => false,
     }

@@ -6,6 +6,7 @@ use super::array::{Array, MAX_ELEMENTS, elements};
 use super::call::{Call, axes, axis, size};
 use super::constant::{self, fixed, sizes};
 use super::lowering::{Lowering, transpose};
+use super::rows::{self, Rows};
 use super::size::Size;
 use super::value::{Tensor, Tokens, Value};
 use crate::initialise::Initialiser;
@@ -135,6 +136,9 @@ impl Lowering<'_> {
         let Some(&first) = indices.first() else {
             return Err(format!("it cuts nothing from {shape}"));
         };
+        if let Value::Rows(rows) = value {
+            return rows.taken(axis, &indices);
+        }
         let tensor = self.tensor(value)?;
         let op = match usize::try_from(step) {
             Ok(step) => Op::Slice(Slice {
@@ -154,6 +158,9 @@ impl Lowering<'_> {
         let axis = axis(call.int("axis", 0)?, shape.rank())?;
         if let Value::Tokens(tokens) = &indices {
             return self.embedding(&data, axis, tokens);
+        }
+        if let Value::Rows(rows) = &indices {
+            return self.gather_rows(&data, axis, rows);
         }
         let Value::Integers(array) = &indices else {
             return Err(format!(
@@ -178,6 +185,11 @@ impl Lowering<'_> {
             .chain(array.shape.iter().map(|&size| Dim::Fixed(size)))
             .chain(shape.dims()[axis + 1..].iter().copied())
             .collect();
+        if let Value::Rows(rows) = &data {
+            return rows
+                .taken(axis, &places)
+                .and_then(|chosen| self.viewed(&chosen, &dims));
+        }
         if let Value::Integers(_) | Value::Floats(_) = data {
             let outer: usize = shape.len_per_row() / whole.max(1);
             elements(&[outer, places.len()])?;
@@ -191,7 +203,12 @@ impl Lowering<'_> {
     }
 
     /// The listed places of an axis, as a slice where they follow each other.
-    fn chosen(&mut self, x: &Tensor, axis: usize, indices: Vec<usize>) -> Outcome<Tensor> {
+    pub(super) fn chosen(
+        &mut self,
+        x: &Tensor,
+        axis: usize,
+        indices: Vec<usize>,
+    ) -> Outcome<Tensor> {
         let follow = indices.windows(2).all(|pair| pair[1] == pair[0] + 1);
         let op = match indices.first() {
             Some(0) if follow && x.shape.size(axis) == Some(indices.len()) => return Ok(x.clone()),
@@ -242,9 +259,12 @@ impl Lowering<'_> {
     pub(super) fn range(&mut self, call: &Call<'_>) -> Outcome<Value> {
         let [start, limit, step] = [0, 1, 2].map(|position| call.input(position).cloned());
         let (start, limit, step) = (start?, limit?, step?);
-        if let (Value::Integers(_), Value::Integers(_), Value::Integers(_)) =
+        if let (Value::Integers(first), Value::Integers(last), Value::Integers(each)) =
             (&start, &limit, &step)
         {
+            if let Some(rows) = rows::counted(&first.values, &last.values, &each.values) {
+                return Ok(Value::Rows(rows));
+            }
             let one = |values: Vec<i64>| match values.as_slice() {
                 [value] => Ok(*value),
                 _ => Err("expected one number each".to_owned()),
@@ -286,10 +306,7 @@ impl Lowering<'_> {
                     false => Array::filled(sizes, Size::number(number as i64)).map(Value::Integers),
                 }
             }
-            None => Ok(Value::Filled {
-                value: number,
-                shape,
-            }),
+            None => Rows::filled(number, shape, !float).map(Value::Rows),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What is known of a model's values while its nodes are read.
 
 use super::array::Array;
+use super::rows::Rows;
 use super::size::Size;
 use crate::ir::{Dim, Shape};
 
@@ -11,8 +12,8 @@ pub(super) enum Value {
     Integers(Array<Size>),
     /// Real numbers that are constants of the model.
     Floats(Array<f64>),
-    /// The same real number everywhere, in a shape that depends on the batch.
-    Filled { value: f64, shape: Shape },
+    /// Numbers that are known, in a shape that depends on the batch.
+    Rows(Rows),
     /// A weight that the file holds.
     Weight(Weight),
     /// Real numbers that the graph computes; truth values among them are 0 and 1.
@@ -87,7 +88,7 @@ impl Value {
         match self {
             Self::Integers(array) => Shape::fixed(&array.shape),
             Self::Floats(array) => Shape::fixed(&array.shape),
-            Self::Filled { shape, .. } => shape.clone(),
+            Self::Rows(rows) => rows.shape.clone(),
             Self::Weight(weight) => Shape::fixed(&weight.shape),
             Self::Tensor(tensor) => tensor.shape.clone(),
             Self::Tokens(tokens) => tokens.shape(),
@@ -98,7 +99,7 @@ impl Value {
     pub(super) fn words(&self) -> String {
         let kind = match self {
             Self::Integers(_) => "constant integers",
-            Self::Floats(_) | Self::Filled { .. } => "constant numbers",
+            Self::Floats(_) | Self::Rows(_) => "constant numbers",
             Self::Weight(_) => "a weight",
             Self::Tensor(_) => "computed numbers",
             Self::Tokens(_) => "token ids",

@@ -65,14 +65,13 @@ pub(crate) fn choose(condition: Feature, a: Feature, b: Feature) -> Result<Featu
     let rank = condition.rank().max(a.rank()).max(b.rank());
     let condition = arrange::raise(condition, rank)?;
     let (a, b) = (arrange::raise(a, rank)?, arrange::raise(b, rank)?);
-    let outer = same_rank!(a, b, x, y => {
+    same_rank!(a, b, x, y => {
         let (x, y) = repeated(x, y);
         let (like, x) = repeated(condition.try_into()?, x);
         let (_, y) = repeated(like.clone(), y);
         let mask = like.detach().not_equal_elem(0.0);
         y.mask_where(mask, x)
-    });
-    outer
+    })
 }
 
 fn compare<const D: usize>(relation: Relation, a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
