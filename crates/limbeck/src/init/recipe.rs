@@ -335,7 +335,10 @@ mod tests {
         let seen = |path: &str, base: &str| relative(&root.join(path), &root.join(base));
         assert_eq!(seen("a/x.onnx", "a"), "x.onnx");
         assert_eq!(seen("c", "a/b"), "../../c");
-        assert_eq!(seen("a/b/../x.onnx", "a"), "a/x.onnx".trim_start_matches("a/"));
+        assert_eq!(
+            seen("a/b/../x.onnx", "a"),
+            "a/x.onnx".trim_start_matches("a/")
+        );
         assert_eq!(seen("c/new.onnx", "c"), "new.onnx");
     }
 }

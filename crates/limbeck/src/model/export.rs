@@ -34,7 +34,7 @@ pub fn write_onnx(
 ) -> Result<()> {
     match source {
         Some(imported) => imported.write(path, weights)?,
-        None => todo(graph, weights, metadata, path)?,
+        None => onnx::export(graph, weights, metadata, path)?,
     }
     Ok(())
 }
