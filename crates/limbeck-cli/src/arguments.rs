@@ -62,15 +62,25 @@ pub(crate) enum Command {
     /// Check a recipe and print what a run needs: memory, disk and time
     #[command(after_help = "Example:\n  limbeck plan recipes/soft-targets.toml")]
     Plan(Plan),
-    /// Layers, shapes, taps, parameters and multiply-adds of a model
+    /// Layers, shapes, taps, parameters and multiply-adds of a model, and what of it would train
     #[command(after_help = "Examples:\n  limbeck inspect resnet-20 --classes 10\n  \
+                            limbeck inspect student.onnx\n  \
                             limbeck inspect model.pth --arch resnet-20 --input 3x32x32")]
     Inspect(Inspect),
     /// Measure a model or a finished run on a data set
     #[command(after_help = "Examples:\n  \
         limbeck eval model.pth --arch resnet-20 --data cifar10 --normalize 0.5,0.5 --json\n  \
+        limbeck eval teacher.onnx --data cifar10 --normalize 0.5,0.5\n  \
         limbeck eval runs/demo --data digits")]
     Eval(Eval),
+    /// Print a commented recipe for two models and a data set, ready to run
+    #[command(after_help = "Example:\n  \
+        limbeck init --teacher teacher.onnx --student student.onnx --data cifar10 --out recipe.toml")]
+    Init(Init),
+    /// Run a model on tensors from a file
+    #[command(after_help = "Example:\n  \
+        limbeck infer student.onnx --inputs rows.safetensors --out answers.safetensors --taps layer1")]
+    Infer(Infer),
     /// The methods, with their papers and settings
     #[command(after_help = "Example:\n  limbeck methods soft-targets")]
     Methods(Named),
@@ -80,10 +90,10 @@ pub(crate) enum Command {
     /// The data sets, and downloads
     #[command(after_help = "Examples:\n  limbeck datasets\n  limbeck datasets get fashion_mnist")]
     Datasets(Datasets),
-    /// Write a run's student for other programs, and check that it computes the same
-    #[command(
-        after_help = "Example:\n  limbeck export runs/demo --to safetensors --out student.safetensors"
-    )]
+    /// Write a run's student or another model for other programs, and check that it computes the same
+    #[command(after_help = "Examples:\n  \
+        limbeck export runs/demo --to onnx --out student.onnx\n  \
+        limbeck export model.pth --arch resnet-20 --to onnx --data cifar10 --out model.onnx")]
     Export(Export),
     /// Write a run's report again, or compare several runs
     #[command(after_help = "Example:\n  limbeck report runs/a runs/b --out comparison")]
@@ -192,7 +202,7 @@ pub(crate) struct Plan {
 /// `limbeck inspect`
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// A model of the zoo, or a checkpoint (.safetensors, .pt, .pth), or a run
+    /// A model of the zoo, an ONNX file, a checkpoint (.safetensors, .pt, .pth), or a run
     pub(crate) model: String,
     /// The checkpoint's network, a name of `limbeck models`
     #[arg(long)]
@@ -208,7 +218,7 @@ pub(crate) struct Inspect {
 /// `limbeck eval`
 #[derive(Debug, Args)]
 pub(crate) struct Eval {
-    /// A run directory, or a checkpoint (.safetensors, .pt, .pth)
+    /// A run directory, an ONNX file, or a checkpoint (.safetensors, .pt, .pth)
     pub(crate) model: PathBuf,
     /// Folder, file or name of the data
     #[arg(long, value_name = "PATH")]
@@ -272,17 +282,72 @@ pub(crate) enum DatasetsAction {
     },
 }
 
+/// `limbeck init`
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Who knows: an ONNX file, a checkpoint of the zoo, or a name of `limbeck models` to be trained first
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) teacher: String,
+    /// Who learns: an ONNX file, a checkpoint of the zoo, or a name of `limbeck models`
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) student: String,
+    /// Folder, file or name of the data
+    #[arg(long, value_name = "PATH")]
+    pub(crate) data: String,
+    /// The network of a teacher's checkpoint that does not say it, a name of `limbeck models`
+    #[arg(long, value_name = "ARCH")]
+    pub(crate) teacher_arch: Option<String>,
+    /// The network of a student's checkpoint that does not say it
+    #[arg(long, value_name = "ARCH")]
+    pub(crate) student_arch: Option<String>,
+    /// Where to write the recipe [default: print it]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// `limbeck infer`
+#[derive(Debug, Args)]
+pub(crate) struct Infer {
+    /// An ONNX file, a run directory, or a checkpoint (.safetensors, .pt, .pth)
+    pub(crate) model: PathBuf,
+    /// A safetensors file with one tensor per input under its name in the model; a single one may have any name. Token ids are
+    /// I64 or I32, everything else F32 or F64
+    #[arg(long, value_name = "FILE")]
+    pub(crate) inputs: PathBuf,
+    /// Where to write the outputs, a safetensors file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Values inside the model to write too, by name; `limbeck inspect` lists them
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
+    pub(crate) taps: Vec<String>,
+    /// The checkpoint's network, a name of `limbeck models`
+    #[arg(long)]
+    pub(crate) arch: Option<String>,
+    /// Rows that are run at once
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: u32,
+}
+
 /// `limbeck export`
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// The run directory
-    pub(crate) run: PathBuf,
+    /// The run directory, or an ONNX file or checkpoint
+    pub(crate) model: PathBuf,
     /// The format
     #[arg(long, value_enum)]
     pub(crate) to: ExportFormat,
     /// The file to write [default: RUN/export/student.FORMAT]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+    /// The data whose first rows are compared [default: the run's]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) data: Option<String>,
+    /// Mean and standard deviation of the pixels of these rows [default: what the model says, else 0..1]
+    #[arg(long, value_name = "MEAN,STD", value_parser = parse_normalization)]
+    pub(crate) normalize: Option<Normalization>,
+    /// The checkpoint's network, a name of `limbeck models`
+    #[arg(long)]
+    pub(crate) arch: Option<String>,
 }
 
 /// A format that students are exported to.
@@ -290,6 +355,8 @@ pub(crate) struct Export {
 pub(crate) enum ExportFormat {
     /// Weights under PyTorch's names, as `safetensors.torch.load_file` reads them
     Safetensors,
+    /// The whole network: the file that it was read from with the trained weights, or a fresh one for a network of the zoo
+    Onnx,
 }
 
 /// `limbeck report`

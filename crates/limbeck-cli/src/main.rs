@@ -40,6 +40,8 @@ fn dispatch(arguments: &Arguments, output: &Output) -> limbeck::Result<()> {
         Command::Plan(options) => command::plan::plan(options, global, output),
         Command::Inspect(options) => command::inspect::inspect(options, output),
         Command::Eval(options) => command::eval::eval(options, global, output),
+        Command::Init(options) => command::init::init(options, global, output),
+        Command::Infer(options) => command::infer::infer(options, global, output),
         Command::Methods(options) => command::methods::methods(options, output),
         Command::Models(options) => command::models::models(options, output),
         Command::Datasets(options) => command::datasets::datasets(options, output),

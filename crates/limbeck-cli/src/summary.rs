@@ -49,7 +49,8 @@ fn row(arm: &Arm) -> Vec<String> {
         format!("{:.3}", mean_and_deviation(&of(|m| m.nll)).0),
         format!("{:.3}", mean_and_deviation(&of(|m| m.ece)).0),
         thousands(arm.parameters),
-        thousands(arm.multiply_adds),
+        arm.multiply_adds
+            .map_or_else(|| "unknown".to_owned(), thousands),
         bytes(arm.file_bytes),
         arm.latency
             .map_or_else(String::new, |l| format!("{:.3}", l.batch1_ms.median)),

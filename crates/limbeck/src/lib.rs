@@ -7,6 +7,7 @@
 //! | folder | what |
 //! |---|---|
 //! | [`recipe`] | what the user typed, checked into a plan before anything runs |
+//! | [`model`] | ONNX files and networks of the zoo as teachers and students |
 //! | [`data`] | data sets, splits, views and the loader |
 //! | [`teacher`] | frozen networks and ensembles |
 //! | [`loss`] | one loss per file, values per row |
@@ -22,8 +23,11 @@ pub mod error;
 pub mod eval;
 pub mod experiment;
 pub mod files;
+pub mod infer;
+pub mod init;
 pub mod loss;
 pub mod method;
+pub mod model;
 pub mod recipe;
 pub mod report;
 pub mod teacher;

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use limbeck::data::{Loader, LoaderSettings, Normalization, OpenOptions, Source, Split};
 use limbeck::device::DeviceChoice;
 use limbeck::eval;
-use limbeck::graph::Seed;
-use limbeck::teacher::Frozen;
+use limbeck::model::{Hints, ModelFile};
 use limbeck::{Error, Result};
 use serde_json::json;
 
-use super::{Checkpoint, threads};
+use super::threads;
 use crate::arguments::{Eval, Global, SplitName};
 use crate::output::{Output, table, thousands};
 
@@ -23,26 +22,25 @@ pub(crate) fn eval(options: &Eval, global: &Global, output: &Output) -> Result<(
         SplitName::Validation => Split::Validation,
         SplitName::Test => Split::Test,
     };
-    let checkpoint = Checkpoint::read(&options.model)?;
+    let file = ModelFile::read(&options.model)?;
     // A student that was trained on scaled images is measured on images of that size.
     let scale = OpenOptions {
-        resize: checkpoint.input().map(|[_, height, width]| [height, width]),
+        resize: file.input().map(|[_, height, width]| [height, width]),
         classes: None,
     };
     let source = Source::recognise(Path::new(&options.data))?;
     let set = source.open(split, &scale)?;
     let info = set.info().clone();
-    let model = checkpoint.into_model(options.arch.as_deref(), Some(info.shape), None)?;
+    let model = file.into_model(Hints {
+        arch: options.arch.as_deref(),
+        shape: Some(info.shape),
+        classes: None,
+    })?;
     let normalization = match options.normalize.clone().or_else(|| model.normalization()) {
         Some(normalization) => normalization,
         None => Normalization::fit(source.open(Split::Train, &scale)?.as_ref())?,
     };
-    let analysis = model.graph.validate()?;
-    let classes = analysis
-        .value(&model.graph, &model.graph.outputs[0])?
-        .shape
-        .size(1)
-        .unwrap_or_default();
+    let classes = model.classes().unwrap_or(info.classes.len());
     // Where classes are known by number only, the highest ones may not occur among the rows.
     let numbered = (0..)
         .zip(&info.classes)
@@ -55,10 +53,6 @@ pub(crate) fn eval(options: &Eval, global: &Global, output: &Output) -> Result<(
             info.classes.len()
         )));
     }
-    let network = model
-        .graph
-        .compile(Seed::new(0), &device)?
-        .load(&model.tensors)?;
     let loader = Loader::new(
         Arc::clone(&set),
         LoaderSettings {
@@ -67,7 +61,7 @@ pub(crate) fn eval(options: &Eval, global: &Global, output: &Output) -> Result<(
             ..LoaderSettings::default()
         },
     )?;
-    let network = Frozen::in_precision(&network, &device, options.precision);
+    let network = model.frozen(&device, options.precision)?;
     let predictions = eval::predict_teacher(&network, loader.epoch(0, 0), &device)?;
     let metrics = predictions.metrics()?;
     if let Some(path) = &options.predictions {
@@ -75,7 +69,8 @@ pub(crate) fn eval(options: &Eval, global: &Global, output: &Output) -> Result<(
     }
     let value = json!({
         "model": options.model,
-        "arch": model.graph.name,
+        "arch": model.graph.as_ref().map_or(&model.name, |graph| &graph.name),
+        "runs_on": model.onnx.as_ref().map_or("limbeck", |onnx| onnx.engine()),
         "data": info.origin,
         "split": split,
         "input": info.shape,

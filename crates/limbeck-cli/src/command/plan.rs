@@ -34,6 +34,9 @@ pub(crate) fn plan(options: &Plan, global: &Global, output: &Output) -> Result<(
             "\n\nmeasured on {}: student step {:.2} ms, teacher forward {:.2} ms, at batch {}",
             estimate.device, estimate.student_step_ms, estimate.teacher_forward_ms, estimate.batch
         ));
+        for note in &estimate.notes {
+            text.push_str(&format!("\nnote: {note}"));
+        }
         text
     })
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use limbeck_graph::Seed;
 use limbeck_graph::cost::Cost;
 use limbeck_graph::ir::Graph;
 use limbeck_graph::run::CompiledGraph;
-use limbeck_graph::{Seed, weights};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -17,6 +17,10 @@ use super::{Experiment, Observer, SPLIT_SEED};
 use crate::data::{Dataset, Loader, LoaderSettings, Splits, View};
 use crate::eval::{self, Latency, Predictions};
 use crate::method::MethodSettings;
+use crate::model::{
+    BatchNormMode, Beginning, OnnxModel, Rows, STUDENT_ONNX, write_onnx, write_parity,
+};
+use crate::recipe::{ModelPlan, ModelSource};
 use crate::report::ArmRun;
 use crate::teacher::Teacher;
 use crate::train::{BatchSource, Event, Progress, RunDirectory, TrainSettings, Trainer};
@@ -39,9 +43,10 @@ pub(super) struct Measured {
 /// What one training needs.
 pub(super) struct Training<'a> {
     pub graph: &'a Graph,
-    pub arch: &'a str,
-    /// A checkpoint to start from.
-    pub weights: Option<&'a Path>,
+    pub model: &'a ModelPlan,
+    /// Whether what is trained is drawn from the seed, although the model has weights.
+    pub fresh: bool,
+    pub batch_norm: BatchNormMode,
     pub seed: Seed,
     pub method: &'a MethodSettings,
     pub settings: &'a TrainSettings,
@@ -71,7 +76,7 @@ impl Experiment<'_, '_> {
         }
         let plan = json!({
             "experiment": self.provenance.to_json()?,
-            "arch": training.arch,
+            "arch": training.model.name(),
             "seed": training.seed,
             "method": to_json(training.method)?,
             "train": to_json(training.settings)?,
@@ -85,6 +90,7 @@ impl Experiment<'_, '_> {
         let begun = Instant::now();
         let student = self.train_in(&run, training, teacher)?;
         let seconds = begun.elapsed().as_secs_f64();
+        self.export(training, &student)?;
 
         let evaluated = self.evaluation_loader(training.splits)?;
         let predictions = eval::predict(&student, evaluated.epoch(0, 0), &self.device)?;
@@ -118,10 +124,12 @@ impl Experiment<'_, '_> {
         teacher: Option<&dyn Teacher>,
     ) -> Result<CompiledGraph> {
         let splits = training.splits;
-        let mut student = training.graph.compile(training.seed, &self.device)?;
-        if let Some(path) = training.weights {
-            student = student.load(&weights::fit(training.graph, weights::read(path)?)?)?;
-        }
+        let beginning = Beginning {
+            given: training.model.given(training.graph)?,
+            fresh: training.fresh,
+            batch_norm: training.batch_norm,
+        };
+        let student = beginning.compile(training.graph, training.seed, &self.device)?;
         let train = Loader::new(
             Arc::clone(&splits.train),
             LoaderSettings {
@@ -165,7 +173,8 @@ impl Experiment<'_, '_> {
     /// What `training` gave, if an earlier process has finished it.
     fn finished(&self, training: &Training<'_>) -> Result<Option<Measured>> {
         let path = training.directory.join("result.json");
-        if !self.settings.resume || !path.is_file() {
+        let whole = path.is_file() && training.directory.join(STUDENT_ONNX).is_file();
+        if !self.settings.resume || !whole {
             return Ok(None);
         }
         let bytes = std::fs::read(&path).map_err(|source| Error::read(&path, source))?;
@@ -198,12 +207,22 @@ impl Experiment<'_, '_> {
     /// The rows that networks are measured on: the test split, or where there is none the rows held back
     /// from training, or else the training rows.
     pub(super) fn evaluation_loader(&self, splits: &Splits) -> Result<Loader> {
-        let set = splits
-            .test
-            .as_ref()
-            .or(splits.validation.as_ref())
-            .unwrap_or(&splits.train);
-        plain_loader(set, splits)
+        plain_loader(evaluation_rows(splits), splits)
+    }
+
+    /// Writes the trained student as ONNX, and holds an independent runtime to the same answers on real rows.
+    fn export(&self, training: &Training<'_>, student: &CompiledGraph) -> Result<()> {
+        let path = training.directory.join(STUDENT_ONNX);
+        let metadata = metadata(training);
+        let source = training.model.onnx().and_then(OnnxModel::imported);
+        write_onnx(source, training.graph, &student.weights(), &metadata, &path)?;
+        let rows = Rows {
+            set: evaluation_rows(training.splits),
+            normalization: &training.splits.normalization,
+        };
+        let parity = rows.compare(student, &path)?;
+        write_parity(&path, &parity)?;
+        parity.check(&path)
     }
 
     fn relative(&self, directory: &Path) -> Option<PathBuf> {
@@ -214,12 +233,22 @@ impl Experiment<'_, '_> {
     }
 }
 
+fn evaluation_rows(splits: &Splits) -> &Arc<dyn Dataset> {
+    let held_out = splits.test.as_ref().or(splits.validation.as_ref());
+    held_out.unwrap_or(&splits.train)
+}
+
 /// What a student's file says of itself, so that it can be used without its run directory.
 fn metadata(training: &Training<'_>) -> BTreeMap<String, String> {
     let info = training.splits.train.info();
+    let (key, network) = match &training.model.source {
+        ModelSource::Arch(arch) => ("arch", arch.as_str()),
+        // The graph is in the file beside it.
+        ModelSource::Model(_) => ("model", STUDENT_ONNX),
+    };
     let mut metadata = BTreeMap::from([
         ("format".to_owned(), "pt".to_owned()),
-        ("arch".to_owned(), training.arch.to_owned()),
+        (key.to_owned(), network.to_owned()),
         ("classes".to_owned(), info.classes.len().to_string()),
         (
             "input".to_owned(),

@@ -5,11 +5,11 @@ use std::time::Instant;
 use burn::tensor::Device;
 use limbeck_graph::cost::Cost;
 use limbeck_graph::ir::Graph;
-use limbeck_graph::{Feature, Inputs, Network, Seed, Taps, each_rank};
+use limbeck_graph::{Feature, Inputs, Network, Precision, Seed, Taps, each_rank};
 use rand::RngExt;
 use serde::Serialize;
 
-use super::Prepared;
+use super::{Prepared, TeacherNetwork};
 use crate::Result;
 use crate::device::DeviceChoice;
 use crate::recipe::Plan;
@@ -35,8 +35,10 @@ pub struct Estimate {
     pub steps: u64,
     /// The student's trainable values.
     pub student_parameters: u64,
-    /// The teachers' trainable values.
+    /// The teachers' trainable values; of a teacher that tract runs all real values of its file.
     pub teacher_parameters: u64,
+    /// Which teachers run on tract, and why.
+    pub notes: Vec<String>,
     /// Measured: forward, backward and update of the student on one batch, milliseconds.
     pub student_step_ms: f64,
     /// Measured: the teachers' answers to one batch, milliseconds.
@@ -56,17 +58,17 @@ pub struct Estimate {
 pub fn estimate(plan: &Plan, prepared: &Prepared, choice: DeviceChoice) -> Result<Estimate> {
     let device = &choice.open()?;
     let student_cost = Cost::of(&prepared.student)?;
-    let teacher_costs = prepared
-        .teachers
+    let teachers = &prepared.teachers;
+    let teacher_costs = teachers
         .iter()
-        .map(Cost::of)
+        .map(|network| network.graph().map(Cost::of).transpose())
         .collect::<limbeck_graph::Result<Vec<_>>>()?;
     let shape = prepared.splits.train.info().shape;
     let rows = prepared.splits.train.len() as u64;
     let student_step_ms = step_ms(&prepared.student, shape, plan.train.batch, device)?;
     let mut teacher_forward_ms = 0.0;
-    for graph in &prepared.teachers {
-        teacher_forward_ms += forward_ms(graph, shape, plan.train.batch, device)?;
+    for teacher in teachers {
+        teacher_forward_ms += forward_ms(teacher, shape, plan.train.batch, device)?;
     }
 
     let student_steps = steps(&plan.train, rows);
@@ -79,21 +81,21 @@ pub fn estimate(plan: &Plan, prepared: &Prepared, choice: DeviceChoice) -> Resul
     let (mut trainings, mut all_steps) = (arms, arms * student_steps);
     let mut disk_bytes = arms * disk(&plan.train, &student_cost, student_steps);
     let mut memory_bytes = training_memory(&plan.train, &student_cost)
-        + teacher_costs
+        + teachers
             .iter()
-            .map(|cost| inference_memory(&plan.train, cost))
+            .zip(&teacher_costs)
+            .map(|(teacher, cost)| match cost {
+                Some(cost) => inference_memory(&plan.train, cost),
+                None => 4 * teacher.parameters(None),
+            })
             .sum::<u64>();
     if let (Some(teacher), Some(splits)) = (&plan.teacher, &prepared.teacher_splits) {
         let teacher_rows = splits.train.len() as u64;
-        for ((member, graph), cost) in teacher
-            .members
-            .iter()
-            .zip(&prepared.teachers)
-            .zip(&teacher_costs)
-        {
-            if member.model.weights.is_some() {
+        for ((member, network), cost) in teacher.members.iter().zip(teachers).zip(&teacher_costs) {
+            let (Some(graph), Some(cost), false) = (network.graph(), cost, member.model.is_given())
+            else {
                 continue;
-            }
+            };
             let steps = steps(&teacher.train, teacher_rows);
             let step_ms = step_ms(graph, shape, teacher.train.batch, device)?;
             seconds += batches(&teacher.train, teacher_rows) as f64 * step_ms / 1e3;
@@ -111,10 +113,12 @@ pub fn estimate(plan: &Plan, prepared: &Prepared, choice: DeviceChoice) -> Resul
         trainings,
         steps: all_steps,
         student_parameters: student_cost.parameters as u64,
-        teacher_parameters: teacher_costs
+        teacher_parameters: teachers
             .iter()
-            .map(|cost| cost.parameters as u64)
+            .zip(&teacher_costs)
+            .map(|(teacher, cost)| teacher.parameters(cost.as_ref()))
             .sum(),
+        notes: teachers.iter().filter_map(TeacherNetwork::note).collect(),
         student_step_ms,
         teacher_forward_ms,
         memory_bytes: memory_bytes + rows * pixels,
@@ -177,11 +181,25 @@ fn random_batch(shape: [usize; 3], batch: usize, device: &Device) -> Result<Feat
     Ok(Feature::from_vec(values, &shape, device)?)
 }
 
-fn forward_ms(graph: &Graph, shape: [usize; 3], batch: usize, device: &Device) -> Result<f64> {
-    let network = graph.compile(Seed::new(0), device)?;
+fn forward_ms(
+    teacher: &TeacherNetwork,
+    shape: [usize; 3],
+    batch: usize,
+    device: &Device,
+) -> Result<f64> {
     let inputs = Inputs::float(random_batch(shape, batch, device)?);
+    match teacher {
+        TeacherNetwork::Graph(graph) => {
+            let network = graph.compile(Seed::new(0), device)?;
+            forward_of(&network.prepared(Precision::Fp32), &inputs)
+        }
+        TeacherNetwork::Tract(_, network) => forward_of(network, &inputs),
+    }
+}
+
+fn forward_of(network: &impl Network, inputs: &Inputs) -> Result<f64> {
     timed(|| {
-        network.forward(&inputs, &Taps::none())?.output.to_vec()?;
+        network.forward(inputs, &Taps::none())?.output.to_vec()?;
         Ok(())
     })
 }

@@ -10,6 +10,7 @@
 //! runs/<name>/
 //!   recipe.toml  plan.json  summary.json  report.html  report.md  figures/
 //!   student.safetensors        the distilled student of the first seed
+//!   student.onnx  parity.json  the same for other programs, and how closely one of them agrees
 //!   teacher/                   where the recipe trains one; teacher-1/ .. for an ensemble
 //!   alone-seed-1/ ..           the same student on labels alone
 //!   distilled-seed-1/ ..
@@ -18,6 +19,7 @@
 mod arm;
 mod estimate;
 mod pictures;
+mod prepared;
 mod provenance;
 mod teachers;
 
@@ -26,25 +28,25 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
-use limbeck_graph::ir::Graph;
-use limbeck_graph::{Seed, weights, zoo};
+use limbeck_graph::Seed;
 
 pub use estimate::{Estimate, estimate};
+pub use prepared::{Prepared, TeacherNetwork};
 pub use provenance::{BURN_VERSION, Hashes, Provenance};
 
 use arm::{Measured, Training};
 use pictures::Question;
 use teachers::Teachers;
 
-use crate::data::Splits;
 use crate::device::DeviceChoice;
 use crate::eval::Metrics;
 use crate::loss::Temperature;
 use crate::method::{self, MethodSettings};
-use crate::recipe::{ModelPlan, Plan};
+use crate::model::{OnnxModel, STUDENT_ONNX};
+use crate::recipe::{Init, Plan};
 use crate::report::{self, Arm, DataSummary, MethodSummary, Picture, Role, Summary};
 use crate::teacher::Teacher;
-use crate::train::{Progress, RunDirectory, TrainSettings};
+use crate::train::{Progress, RunDirectory};
 use crate::{Error, Result, files};
 
 /// The seed of splits and subsets: every training of a run sees the same rows, whatever its own seed.
@@ -73,146 +75,6 @@ pub trait Observer: Progress {
 
     /// A network was measured on the test split.
     fn measured(&mut self, part: &str, metrics: &Metrics);
-}
-
-/// A plan with its data opened and its networks built.
-pub struct Prepared {
-    /// The student's data.
-    pub splits: Splits,
-    /// The data of teachers that are trained first; `None` where there is none to train.
-    pub teacher_splits: Option<Splits>,
-    /// The student.
-    pub student: Graph,
-    /// The teachers' networks, in the order of the plan.
-    pub teachers: Vec<Graph>,
-}
-
-impl Prepared {
-    /// Opens the data and builds the networks of a plan. What can be wrong with either is found here, before anything is written
-    /// or trained.
-    ///
-    /// # Errors
-    /// If the data is unusable, a network does not fit its images, a checkpoint does not fit its network, or the training
-    /// settings do not fit the data.
-    pub fn of(plan: &Plan) -> Result<Self> {
-        let splits = plan.data.open(&plan.folder, SPLIT_SEED)?;
-        let info = splits.train.info().clone();
-        let build = |arch: &str| zoo::build(arch, info.shape, info.classes.len());
-        let student = build(&plan.student.arch)?;
-        check_weights("student", &plan.student, &student)?;
-        check_training("train", &plan.train, &splits)?;
-        let mut teachers = Vec::new();
-        let mut teacher_splits = None;
-        if let Some(teacher) = &plan.teacher {
-            for member in &teacher.members {
-                let graph = build(&member.model.arch)?;
-                check_weights("teacher", &member.model, &graph)?;
-                teachers.push(graph);
-            }
-            if teacher.members.iter().any(|m| m.model.weights.is_none()) {
-                let own = match teacher.data == plan.data {
-                    true => splits.clone(),
-                    false => teacher.data.open(&plan.folder, SPLIT_SEED)?,
-                };
-                same_kind(&splits, &own)?;
-                check_training("teacher.train", &teacher.train, &own)?;
-                teacher_splits = Some(own);
-            }
-        }
-        check_taps(plan, &student, &teachers)?;
-        Ok(Self {
-            splits,
-            teacher_splits,
-            student,
-            teachers,
-        })
-    }
-}
-
-fn mistake<T>(key: String, reason: String) -> Result<T> {
-    Err(Error::Recipe {
-        problems: vec![crate::error::Problem { key, reason }],
-    })
-}
-
-/// Whether the settings of the table `table` can be met with the rows there are.
-fn check_training(table: &str, settings: &TrainSettings, splits: &Splits) -> Result<()> {
-    let rows = splits.train.len();
-    if settings.batch > rows {
-        return mistake(
-            format!("{table}.batch"),
-            format!(
-                "expected at most the {rows} training rows, got {}; lower it or raise `data.limit`",
-                settings.batch
-            ),
-        );
-    }
-    if settings.early_stopping.is_some() && splits.validation.is_none() {
-        return mistake(
-            format!("{table}.early_stopping"),
-            "needs validation rows, and the data has none; set `data.validation`, to 0.1 for example"
-                .to_owned(),
-        );
-    }
-    Ok(())
-}
-
-/// Whether the checkpoint that the network of the table `table` starts from fits it.
-fn check_weights(table: &str, model: &ModelPlan, graph: &Graph) -> Result<()> {
-    let Some(path) = &model.weights else {
-        return Ok(());
-    };
-    match weights::fit(graph, weights::read(path)?) {
-        Err(error @ limbeck_graph::Error::Mismatch(_)) => mistake(
-            format!("{table}.weights"),
-            format!("`{}`: {error}", path.display()),
-        ),
-        Err(error) => Err(error.into()),
-        Ok(_) => Ok(()),
-    }
-}
-
-/// A teacher that is trained first has to take the student's images and know the student's classes.
-fn same_kind(student: &Splits, teacher: &Splits) -> Result<()> {
-    let (student, teacher) = (student.train.info(), teacher.train.info());
-    if student.shape != teacher.shape {
-        return Err(Error::Shape {
-            what: "images of `teacher.data`".to_owned(),
-            expected: format!("{:?} as in `data`", student.shape),
-            got: format!("{:?}; set `teacher.data.resize`", teacher.shape),
-        });
-    }
-    if student.classes != teacher.classes {
-        return Err(Error::Data(format!(
-            "`teacher.data` has {} classes and `data` has {}; a teacher must know the student's classes, in the same order",
-            teacher.classes.len(),
-            student.classes.len()
-        )));
-    }
-    Ok(())
-}
-
-fn check_taps(plan: &Plan, student: &Graph, teachers: &[Graph]) -> Result<()> {
-    let method = plan.method.build();
-    let known = |graph: &Graph, name: &str| {
-        let nodes = graph.nodes.iter().map(|node| &node.name);
-        let names: Vec<&str> = graph.taps.keys().chain(nodes).map(String::as_str).collect();
-        match names.contains(&name) {
-            true => Ok(()),
-            false => Err(Error::unknown("tap", name, names)),
-        }
-    };
-    for name in method.student_taps().names() {
-        known(student, name)?;
-    }
-    for name in method
-        .teacher_taps()
-        .iter()
-        .flat_map(limbeck_graph::Taps::names)
-    {
-        teachers.iter().try_for_each(|graph| known(graph, name))?;
-    }
-    Ok(())
 }
 
 /// Runs a plan and writes its report.
@@ -250,6 +112,8 @@ pub fn run(plan: &Plan, settings: Settings<'_>) -> Result<Summary> {
 fn finished(out: &Path) -> Result<Option<Summary>> {
     let files = [
         "student.safetensors",
+        STUDENT_ONNX,
+        "parity.json",
         "summary.json",
         "report.md",
         "report.html",
@@ -282,6 +146,7 @@ impl Experiment<'_, '_> {
     fn run(&mut self) -> Result<Summary> {
         let out = self.settings.out.to_owned();
         let arms = self.student_arms();
+        let plan_model = self.plan.student.model.onnx();
         let nested = arms.len() > 1;
         let teachers = self.teachers()?;
         let mut measured: Vec<(Role, Measured)> = Vec::new();
@@ -304,7 +169,7 @@ impl Experiment<'_, '_> {
             // The arms are in the order of the seeds, so the first of its kind is of the first seed.
             let distilled = measured.iter().find(|(role, _)| *role == Role::Distilled);
             if let Some((_, measured)) = distilled.or(measured.first()) {
-                copy_student(&measured.directory, &out)?;
+                copy_student(&measured.directory, &out, plan_model)?;
             }
         }
         report::write(&out, &summary, &pictures)?;
@@ -317,8 +182,9 @@ impl Experiment<'_, '_> {
         let (graph, splits) = (self.prepared.student.clone(), self.prepared.splits.clone());
         let training = Training {
             graph: &graph,
-            arch: &plan.student.arch,
-            weights: plan.student.weights.as_deref(),
+            model: &plan.student.model,
+            fresh: plan.student.init == Init::Fresh,
+            batch_norm: plan.student.batch_norm,
             seed: arm.seed,
             method: &arm.method,
             settings: &plan.train,
@@ -434,9 +300,9 @@ impl Experiment<'_, '_> {
             arms.push(Arm {
                 role,
                 label: label(role).to_owned(),
-                architecture: plan.student.arch.clone(),
+                architecture: plan.student.model.name(),
                 parameters: first.cost.parameters as u64,
-                multiply_adds: first.cost.multiply_adds as u64,
+                multiply_adds: Some(first.cost.multiply_adds as u64),
                 file_bytes: first.file_bytes,
                 latency: measured.iter().find_map(|(_, student)| student.latency),
                 runs: of_role.iter().map(|m| m.run.clone()).collect(),
@@ -460,6 +326,12 @@ impl Experiment<'_, '_> {
                 asked.on(&self.device)
             ));
         }
+        warnings.extend(
+            self.prepared
+                .teachers
+                .iter()
+                .filter_map(TeacherNetwork::note),
+        );
         Ok(Summary {
             name: plan.name.clone(),
             created: provenance::now(),
@@ -507,10 +379,22 @@ fn open_directory(
 }
 
 /// The student of the run as a whole: of the arm trained in `directory`.
-fn copy_student(directory: &Path, out: &Path) -> Result<()> {
-    let from = directory.join("student.safetensors");
-    let bytes = std::fs::read(&from).map_err(|source| Error::read(&from, source))?;
-    files::write_atomic(&out.join("student.safetensors"), &bytes)
+fn copy_student(directory: &Path, out: &Path, model: Option<&OnnxModel>) -> Result<()> {
+    let copy = |name: &str| {
+        let from = directory.join(name);
+        let bytes = std::fs::read(&from).map_err(|source| Error::read(&from, source))?;
+        files::write_atomic(&out.join(name), &bytes)
+    };
+    copy("parity.json")?;
+    match model.and_then(OnnxModel::imported) {
+        // Such a file may have others with its weights beside it.
+        Some(imported) => {
+            let weights = limbeck_graph::weights::read(directory.join("student.safetensors"))?;
+            imported.write(out.join(STUDENT_ONNX), &weights)?;
+        }
+        None => copy(STUDENT_ONNX)?,
+    }
+    copy("student.safetensors")
 }
 
 fn method_paper(name: &str) -> String {

@@ -1,12 +1,13 @@
 //! What went into an experiment: `plan.json`.
 
+use std::io::Read;
 use std::path::Path;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::data::Splits;
-use crate::recipe::Plan;
+use crate::recipe::{ModelPlan, Plan};
 use crate::{Error, Result};
 
 /// The version of Burn that trains; a test compares it with the lock file.
@@ -47,13 +48,9 @@ impl Provenance {
             hashes.insert("data.test".to_owned(), test.info().hash.clone());
         }
         for (index, member) in plan.teacher.iter().flat_map(|t| &t.members).enumerate() {
-            if let Some(path) = &member.model.weights {
-                hashes.insert(format!("teacher.{index}"), hash_file(path)?);
-            }
+            hash_model(&member.model, &format!("teacher.{index}"), &mut hashes)?;
         }
-        if let Some(path) = &plan.student.weights {
-            hashes.insert("student".to_owned(), hash_file(path)?);
-        }
+        hash_model(&plan.student.model, "student", &mut hashes)?;
         Ok(Self {
             limbeck: env!("CARGO_PKG_VERSION").to_owned(),
             burn: BURN_VERSION.to_owned(),
@@ -115,16 +112,36 @@ pub(super) fn to_json(part: &impl Serialize) -> Result<serde_json::Value> {
 
 /// The SHA-256 checksum of `bytes`, in hexadecimal.
 pub(super) fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The checksums of a checkpoint and of an ONNX file.
+fn hash_model(model: &ModelPlan, key: &str, hashes: &mut Hashes) -> Result<()> {
+    if let Some(path) = &model.weights {
+        hashes.insert(key.to_owned(), hash_file(path)?);
+    }
+    if let Some(onnx) = model.onnx() {
+        hashes.insert(format!("{key}.model"), hash_file(onnx.path())?);
+    }
+    Ok(())
 }
 
 fn hash_file(path: &Path) -> Result<String> {
-    std::fs::read(path)
-        .map(|bytes| hash(&bytes))
-        .map_err(|source| Error::read(path, source))
+    let unreadable = |source| Error::read(path, source);
+    // A model may be too large to be held a second time.
+    let mut file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut hasher = Sha256::new();
+    let mut block = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut block).map_err(unreadable)? {
+            0 => return Ok(hexadecimal(&hasher.finalize())),
+            count => hasher.update(&block[..count]),
+        }
+    }
 }
 
 /// The present time, RFC 3339 with seconds.

@@ -4,11 +4,17 @@
 //! own [`Section`] of it into a checked value; every mistake is collected as a
 //! [`Problem`] with its key, so a user sees them all at once.
 
+mod model;
 mod plan;
 mod section;
+mod student;
+mod teacher;
 
-pub use plan::{MemberPlan, ModelPlan, Plan, TeacherPlan};
+pub use model::{ModelPlan, ModelSource};
+pub use plan::Plan;
 pub use section::{MOST, Problems, Section, Value};
+pub use student::{Init, StudentPlan};
+pub use teacher::{MemberPlan, TeacherPlan};
 
 use std::path::{Path, PathBuf};
 
@@ -95,11 +101,10 @@ impl RawRecipe {
                 "expected a name before `=`, such as `train.epochs=5`",
             ));
         }
-        let value = if PATH_KEYS.contains(&last) {
-            from_here(value)
-        } else {
-            value
-        };
+        // `student.train` holds patterns of names.
+        let is_path =
+            PATH_KEYS.contains(&last) && (last, parts.last()) != ("train", Some(&"student"));
+        let value = if is_path { from_here(value) } else { value };
         let mut table = &mut self.table;
         for part in parts {
             table = table
@@ -135,7 +140,7 @@ fn place_and_fault(text: &str, error: &toml::de::Error) -> String {
 }
 
 /// The keys whose text is a file or a folder.
-const PATH_KEYS: [&str; 5] = ["path", "train", "test", "validation", "weights"];
+const PATH_KEYS: [&str; 6] = ["path", "train", "test", "validation", "weights", "model"];
 
 /// Makes paths that exist from the present folder independent of it.
 fn from_here(value: toml::Value) -> toml::Value {
@@ -186,12 +191,16 @@ mod tests {
         raw.set("data.path=Cargo.toml").unwrap();
         raw.set("name=src").unwrap();
         raw.set("method.name=examples").unwrap();
+        raw.set("student.model=Cargo.toml").unwrap();
+        raw.set("student.train=[\"src\"]").unwrap();
         let weights = raw.table["teacher"]["weights"].as_array().unwrap();
         assert_eq!(weights[0].as_str(), Some(here));
         assert_eq!(weights[1].as_str(), Some("missing.pth"));
         assert_eq!(raw.table["data"]["path"].as_str(), Some(here));
         assert_eq!(raw.table["name"].as_str(), Some("src"));
         assert_eq!(raw.table["method"]["name"].as_str(), Some("examples"));
+        assert_eq!(raw.table["student"]["model"].as_str(), Some(here));
+        assert_eq!(raw.table["student"]["train"][0].as_str(), Some("src"));
     }
 
     #[test]

@@ -8,25 +8,24 @@
 //! | `device` | `cpu`, `cuda:0`, `wgpu`, `metal`, `rocm` | `"cpu"` |
 //! | `[data]` | see [`DataSettings`] | |
 //! | `[teacher]` | see [`TeacherPlan`] | none, for the method `labels` |
-//! | `[student]` | see [`ModelPlan`] | |
+//! | `[student]` | see [`StudentPlan`] | |
 //! | `[method]` | see [`method`](crate::method) | `name = "labels"` |
 //! | `[train]` | see [`TrainSettings`] | |
 
 use std::path::{Path, PathBuf};
 
-use limbeck_graph::{Precision, Seed, zoo};
+use limbeck_graph::Seed;
 use serde::Serialize;
 
+use super::model::ModelFiles;
+use super::student::{StudentPlan, check_student};
+use super::teacher::{Base, TeacherPlan, check_teacher};
 use super::{Problems, RawRecipe, Section};
-use crate::data::{DataSettings, Normalization};
+use crate::data::DataSettings;
 use crate::device::DeviceChoice;
 use crate::method::{self, MethodSettings};
-use crate::teacher::EnsembleMean;
 use crate::train::TrainSettings;
 use crate::{Error, Result};
-
-/// The largest number of teachers that `teacher.members` can ask for.
-const MOST_MEMBERS: usize = 1000;
 
 /// A checked recipe.
 #[derive(Clone, Debug, Serialize)]
@@ -44,7 +43,7 @@ pub struct Plan {
     /// Who teaches; `None` for the method `labels`.
     pub teacher: Option<TeacherPlan>,
     /// Who learns.
-    pub student: ModelPlan,
+    pub student: StudentPlan,
     /// What is compared.
     pub method: MethodSettings,
     /// How it is trained.
@@ -55,62 +54,6 @@ pub struct Plan {
     /// The recipe as typed.
     #[serde(skip)]
     pub text: String,
-}
-
-/// A network: `[student]`, and each member of `[teacher]`.
-///
-/// | key | meaning | default |
-/// |---|---|---|
-/// | `arch` | a name of `limbeck models` | required |
-/// | `weights` | a checkpoint to start from (`.safetensors`, `.pt`, `.pth`) | fresh weights |
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ModelPlan {
-    /// The network's name in the zoo.
-    pub arch: String,
-    /// A checkpoint to start from.
-    pub weights: Option<PathBuf>,
-}
-
-/// Who teaches: `[teacher]`.
-///
-/// | key | meaning | default |
-/// |---|---|---|
-/// | `arch` | a name of `limbeck models` | required, unless every member has its own |
-/// | `weights` | a checkpoint, or a list of them: an ensemble | the teacher is trained first, on labels |
-/// | `members` | how many teachers to train, each with its own seed | 1 |
-/// | `mean` | `arithmetic` or `geometric` mean of an ensemble's distributions | `"arithmetic"` |
-/// | `normalize` | the teacher's own `[mean.., std..]`, where it was trained with another normalisation than `data.normalize` | what its file says, else the student's |
-/// | `precision` | `fp32`, or `bf16` for a teacher that answers faster where the processor multiplies bfloat16 | `"fp32"` |
-/// | `minimum_accuracy` | stop when the teacher's accuracy on the test split is below, 0 to 1 | 0 |
-/// | `seed` | the seed of its training | 0 |
-/// | `[[teacher.member]]` | members of different networks, each with `arch`, `weights`, `normalize` | |
-/// | `[teacher.train]` | keys that differ from `[train]` while the teacher is trained | |
-/// | `[teacher.data]` | keys that differ from `[data]` while the teacher is trained | |
-#[derive(Clone, Debug, Serialize)]
-pub struct TeacherPlan {
-    /// At least one.
-    pub members: Vec<MemberPlan>,
-    /// How several distributions become one.
-    pub mean: EnsembleMean,
-    /// What it multiplies in while it teaches. It is trained in 32-bit floats.
-    pub precision: Precision,
-    /// The bar, 0 to 1.
-    pub minimum_accuracy: f64,
-    /// The data of members that are trained first.
-    pub data: DataSettings,
-    /// The training of members that are trained first.
-    pub train: TrainSettings,
-}
-
-/// One teacher of an ensemble.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct MemberPlan {
-    /// The network; without weights it is trained first.
-    pub model: ModelPlan,
-    /// Its own input normalisation.
-    pub normalization: Option<Normalization>,
-    /// The seed of its training.
-    pub seed: Seed,
 }
 
 impl Plan {
@@ -158,9 +101,10 @@ impl Plan {
             }
             None => (!root.has("method")).then_some(MethodSettings::LABELS),
         };
+        let mut files = ModelFiles::default();
         let student = match root.section("student") {
             Some(mut section) => {
-                let student = check_model(&mut section, None, &raw.folder);
+                let student = check_student(&mut section, &raw.folder, &mut files);
                 section.finish();
                 student
             }
@@ -177,7 +121,7 @@ impl Plan {
         let mut teacher = None;
         let needs_teacher = method.as_ref().is_some_and(MethodSettings::needs_teacher);
         if let Some(mut section) = root.section("teacher") {
-            teacher = check_teacher(&mut section, base.as_ref(), &raw.folder);
+            teacher = check_teacher(&mut section, base.as_ref(), &raw.folder, &mut files);
             section.finish();
         } else if needs_teacher && !root.has("teacher") {
             root.problem(
@@ -271,157 +215,6 @@ fn check_device(root: &mut Section) -> DeviceChoice {
         root.problem("device", error.to_string());
         DeviceChoice::CPU
     })
-}
-
-fn check_model(section: &mut Section, arch: Option<&str>, folder: &Path) -> Option<ModelPlan> {
-    // Both are read before either decides, so that every mistake is reported.
-    let arch = check_arch(section, arch);
-    let weights = match section.optional::<String>("weights") {
-        Some(text) => Some(check_file(section, &text, folder)?),
-        None => None,
-    };
-    Some(ModelPlan {
-        arch: arch?,
-        weights,
-    })
-}
-
-fn check_arch(section: &mut Section, default: Option<&str>) -> Option<String> {
-    let arch = match default {
-        Some(default) => section.or("arch", default.to_owned()),
-        None => section.required::<String>("arch")?,
-    };
-    // The data's own images are not known yet; these are large enough for every network, so that only the name is judged.
-    match zoo::build(&arch, [3, 64, 64], 10) {
-        Ok(_) => Some(arch),
-        Err(error) => {
-            section.problem("arch", error.to_string());
-            None
-        }
-    }
-}
-
-fn check_file(section: &Section, text: &str, folder: &Path) -> Option<PathBuf> {
-    let path = folder.join(text);
-    if path.is_file() {
-        return Some(path);
-    }
-    section.problem("weights", format!("there is no file `{}`", path.display()));
-    None
-}
-
-fn check_normalization(section: &mut Section) -> Option<Normalization> {
-    let numbers: Vec<f64> = section.optional("normalize")?;
-    Normalization::from_values(&numbers)
-        .map_err(|error| section.problem("normalize", error.to_string()))
-        .ok()
-}
-
-/// The tables that `[teacher.data]` and `[teacher.train]` lie over.
-struct Base {
-    data: toml::Table,
-    train: toml::Table,
-}
-
-fn check_teacher(section: &mut Section, base: Option<&Base>, folder: &Path) -> Option<TeacherPlan> {
-    let mean = section.choice("mean", &EnsembleMean::CHOICES, EnsembleMean::Arithmetic);
-    let precision = section.choice("precision", &Precision::CHOICES, Precision::Fp32);
-    let minimum_accuracy = section.number("minimum_accuracy", 0.0, "a share from 0 to 1", |x| {
-        (0.0..=1.0).contains(&x)
-    });
-    let first_seed: u64 = section.or("seed", 0);
-    let own = base.map(|base| check_own_tables(section, base));
-    if own.is_none() {
-        // What these tables mean depends on the ones with a mistake.
-        section.accept("data");
-        section.accept("train");
-    }
-    let members = check_members(section, first_seed, folder);
-    let (data, train) = own?;
-    Some(TeacherPlan {
-        members: members?,
-        mean,
-        precision,
-        minimum_accuracy,
-        data,
-        train,
-    })
-}
-
-fn check_own_tables(section: &mut Section, base: &Base) -> (DataSettings, TrainSettings) {
-    let mut below = base.data.clone();
-    if let Some(toml::Value::Table(typed)) = section.typed("data") {
-        // One of the two says where the data is, so the other does not stay beside it.
-        if typed.contains_key("train") {
-            below.remove("path");
-        }
-        if typed.contains_key("path") {
-            below.remove("train");
-        }
-    }
-    let mut data_section = section.overlay("data", &below);
-    let data = DataSettings::check(&mut data_section);
-    data_section.finish();
-    let mut train_section = section.overlay("train", &base.train);
-    let train = TrainSettings::check(&mut train_section);
-    train_section.finish();
-    (data, train)
-}
-
-fn check_members(section: &mut Section, first_seed: u64, folder: &Path) -> Option<Vec<MemberPlan>> {
-    let seed = |index: usize| Seed::new(first_seed.wrapping_add(index as u64));
-    let tables = section.sections("member");
-    if !tables.is_empty() {
-        let arch = section.optional::<String>("arch");
-        for key in ["weights", "members", "normalize"] {
-            if section.has(key) {
-                section.problem(
-                    key,
-                    "belongs into the `[[teacher.member]]` tables, where there are any",
-                );
-                section.accept(key);
-            }
-        }
-        let mut members = Vec::new();
-        for (index, mut table) in tables.into_iter().enumerate() {
-            let model = check_model(&mut table, arch.as_deref(), folder);
-            let normalization = check_normalization(&mut table);
-            table.finish();
-            members.push(model.map(|model| MemberPlan {
-                model,
-                normalization,
-                seed: seed(index),
-            }));
-        }
-        return members.into_iter().collect();
-    }
-    let arch = check_arch(section, None);
-    let weights = section.one_or_more("weights");
-    let count = section.count_up_to("members", weights.len().max(1), 1, MOST_MEMBERS);
-    if !weights.is_empty() && count != weights.len() {
-        section.problem(
-            "members",
-            format!(
-                "expected one per file in `weights`, {}, got {count}",
-                weights.len()
-            ),
-        );
-    }
-    let normalization = check_normalization(section);
-    let weights: Vec<Option<PathBuf>> = weights
-        .iter()
-        .map(|text| check_file(section, text, folder))
-        .collect();
-    let arch = arch?;
-    let member = |index: usize| MemberPlan {
-        model: ModelPlan {
-            arch: arch.clone(),
-            weights: weights.get(index).cloned().flatten(),
-        },
-        normalization: normalization.clone(),
-        seed: seed(index),
-    };
-    Some((0..count).map(member).collect())
 }
 
 #[cfg(test)]

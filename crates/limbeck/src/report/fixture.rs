@@ -36,7 +36,7 @@ pub(super) fn arm(role: Role, label: &str, accuracies: &[(u64, f64)]) -> Arm {
         label: label.to_owned(),
         architecture: "mlp-10".to_owned(),
         parameters: 1000,
-        multiply_adds: 1000,
+        multiply_adds: Some(1000),
         file_bytes: 4000,
         latency: None,
         runs: accuracies.iter().map(run).collect(),
@@ -194,7 +194,7 @@ impl Sample {
             }
             .to_owned(),
             parameters: size,
-            multiply_adds: 150 * size,
+            multiply_adds: Some(150 * size),
             file_bytes: 4 * size + 4312,
             latency: Some(Latency {
                 batch1_ms: quantiles(milliseconds),

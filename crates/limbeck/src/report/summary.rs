@@ -104,10 +104,11 @@ pub struct Arm {
     pub label: String,
     /// Its architecture, such as `resnet-20`.
     pub architecture: String,
-    /// Trainable values.
+    /// Trainable values; of a teacher that tract runs all real values of its file.
     pub parameters: u64,
-    /// Multiply-adds for one input.
-    pub multiply_adds: u64,
+    /// Multiply-adds for one input; none where they cannot be counted, as of a teacher that tract runs.
+    #[serde(default)]
+    pub multiply_adds: Option<u64>,
     /// Size of its safetensors file.
     pub file_bytes: u64,
     /// Measured time of a forward pass.

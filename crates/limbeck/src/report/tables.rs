@@ -76,7 +76,7 @@ const METRICS: [Metric; 6] = [
 struct Size {
     name: &'static str,
     note: &'static str,
-    value: fn(&Arm) -> u64,
+    value: fn(&Arm) -> Option<u64>,
     written: fn(u64) -> String,
 }
 
@@ -84,7 +84,7 @@ const SIZES: [Size; 3] = [
     Size {
         name: "Parameters",
         note: "",
-        value: |arm| arm.parameters,
+        value: |arm| Some(arm.parameters),
         written: text::grouped,
     },
     Size {
@@ -96,7 +96,7 @@ const SIZES: [Size; 3] = [
     Size {
         name: "File size",
         note: "safetensors",
-        value: |arm| arm.file_bytes,
+        value: |arm| Some(arm.file_bytes),
         written: text::bytes,
     },
 ];
@@ -172,9 +172,11 @@ fn teacher<'a>(arms: &[Styled<'a>]) -> Option<&'a Arm> {
 }
 
 fn size_row(size: &Size, arms: &[Styled<'_>]) -> Row {
-    let of_teacher = teacher(arms).map(size.value);
+    let of_teacher = teacher(arms).and_then(size.value);
     row(size.name, size.note, arms, |styled| {
-        let value = (size.value)(styled.arm);
+        let Some(value) = (size.value)(styled.arm) else {
+            return Cell::new("unknown");
+        };
         let detail = of_teacher
             .filter(|_| styled.arm.role != Role::Teacher)
             .and_then(|teacher| against(teacher as f64, value as f64, ("smaller", "larger")));

@@ -1,6 +1,11 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+use limbeck_graph::zoo;
+
 use super::*;
+use crate::data::Normalization;
+use crate::recipe::{MemberPlan, ModelPlan};
+use crate::teacher::EnsembleMean;
 use crate::train::OptimizerSettings;
 
 const SMALLEST: &str = "[data]\npath = 'digits'\n[student]\narch = 'mlp-8'\n";
@@ -37,11 +42,7 @@ fn two_tables_are_a_recipe() {
     assert_eq!(plan.data, DataSettings::default());
     assert_eq!(plan.train, TrainSettings::default());
     assert_eq!(plan.method, MethodSettings::LABELS);
-    let student = ModelPlan {
-        arch: "mlp-8".to_owned(),
-        weights: None,
-    };
-    assert_eq!(plan.student, student);
+    assert_eq!(plan.student, StudentPlan::zoo("mlp-8"));
     assert!(!plan.baseline && plan.teacher.is_none());
     assert_eq!(plan.folder, Path::new("recipes"));
     assert_eq!(plan.text, SMALLEST);
@@ -60,10 +61,7 @@ fn a_teacher_without_weights_is_trained_as_the_student_is() {
         (EnsembleMean::Arithmetic, 0.0)
     );
     let member = MemberPlan {
-        model: ModelPlan {
-            arch: "mlp-32".to_owned(),
-            weights: None,
-        },
+        model: ModelPlan::zoo("mlp-32"),
         normalization: None,
         seed: Seed::new(0),
     };
@@ -263,7 +261,7 @@ fn member_tables_have_their_own_networks() {
         "",
     );
     let members = check(&text).unwrap().teacher.unwrap().members;
-    let archs: Vec<&str> = members.iter().map(|m| m.model.arch.as_str()).collect();
+    let archs: Vec<String> = members.iter().map(|m| m.model.name()).collect();
     assert_eq!(archs, ["mlp-32", "lenet5"]);
     assert_eq!(
         members[0].normalization,
