@@ -67,7 +67,10 @@ impl TeacherNetwork {
     fn has_tap(&self, name: &str) -> Result<()> {
         let names: Vec<String> = match self {
             Self::Graph(graph) => {
-                let nodes = graph.nodes.iter().flat_map(|node| node.outputs());
+                let nodes = graph
+                    .nodes
+                    .iter()
+                    .flat_map(limbeck_graph::ir::Node::outputs);
                 graph.taps.keys().cloned().chain(nodes).collect()
             }
             Self::Tract(_, network) => network.tap_names(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use limbeck_graph::ir::Graph;
+use limbeck_graph::onnx::Imported;
 use limbeck_graph::weights::{self, HostTensor};
 use limbeck_graph::zoo;
 use serde::Serialize;
@@ -87,7 +88,7 @@ impl ModelPlan {
     pub fn given(&self, graph: &Graph) -> Result<Option<BTreeMap<String, HostTensor>>> {
         let imported = self.onnx().and_then(OnnxModel::imported);
         let Some(path) = &self.weights else {
-            return Ok(imported.map(|model| model.weights()).transpose()?);
+            return Ok(imported.map(Imported::weights).transpose()?);
         };
         Ok(Some(self.fit(graph, weights::read(path)?)?))
     }

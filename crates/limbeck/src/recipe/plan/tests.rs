@@ -299,3 +299,59 @@ fn names_of_networks_are_judged_before_the_data_is_opened() {
         assert!(family.smallest <= 64, "{}", family.pattern);
     }
 }
+
+#[test]
+fn what_a_student_trains_is_chosen_by_name() {
+    let text = |keys: &str| format!("{SMALLEST}weights = 'a.pth'\n{keys}");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.pth"), b"").unwrap();
+    let plan = check_in(
+        &text("train = ['*.weight']\nfreeze = ['*2*']\ninit = 'fresh'\nbatch_norm = 'frozen'"),
+        folder.path(),
+    );
+    let student = plan.unwrap().student;
+    assert_eq!(student.selection.train, Some(vec!["*.weight".to_owned()]));
+    assert_eq!(student.init, crate::recipe::Init::Fresh);
+    assert_eq!(student.batch_norm, crate::model::BatchNormMode::Frozen);
+    let plan = check_in(&text(""), folder.path()).unwrap();
+    assert_eq!(plan.student.init, crate::recipe::Init::File);
+
+    let found = problems(&format!(
+        "{SMALLEST}train = ['fc9.*']\nfreeze = ['zzz']\nbatch_norm = 'off'"
+    ));
+    let keys: Vec<&str> = found
+        .iter()
+        .filter_map(|problem| problem.split('`').nth(1))
+        .collect();
+    assert_eq!(
+        keys,
+        ["student.batch_norm", "student.train", "student.freeze"]
+    );
+    assert_eq!(
+        problems(&format!("{SMALLEST}init = 'file'")),
+        [
+            "recipe key `student.init`: expected `fresh`, since a network of the zoo has no weights of its own, got `file`; name a \
+             checkpoint in `weights`"
+        ]
+    );
+}
+
+#[test]
+fn a_network_has_one_origin() {
+    let found = problems("[data]\npath = 'digits'\n[student]\narch = 'mlp-8'\nmodel = 'x.onnx'");
+    assert_eq!(
+        found,
+        ["recipe key `student.model`: give either `arch` or `model`, not both"]
+    );
+    let found = problems("[data]\npath = 'digits'\n[student]\nmodel = 'x.onnx'");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("recipe key `student.model`: there is no file `"));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("x.onnx"), b"text").unwrap();
+    let text = "[data]\npath = 'digits'\n[student]\nmodel = 'x.onnx'";
+    let message = check_in(text, folder.path()).unwrap_err().to_string();
+    assert!(
+        message.starts_with("recipe key `student.model`: cannot use `"),
+        "{message}"
+    );
+}
