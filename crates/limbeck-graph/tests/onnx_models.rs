@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use limbeck_graph::ir::{Kind, Op};
-use limbeck_graph::onnx::{Imported, Model};
+use limbeck_graph::ir::Kind;
+use limbeck_graph::onnx::Imported;
 use limbeck_graph::run::CompiledGraph;
 use limbeck_graph::weights::HostTensor;
 use limbeck_graph::{Feature, InputTensor, Inputs, Network, Seed, Taps};
@@ -203,6 +203,25 @@ fn trained(imported: &Imported, examples: &Examples, steps: usize) -> (CompiledG
     (network, losses)
 }
 
+/// The values of the weights by the node and the operator's word for them: weights that were one part when they
+/// are written, and then have other names.
+fn by_place(
+    imported: &Imported,
+    weights: &BTreeMap<String, HostTensor>,
+) -> Vec<(String, String, Vec<f32>)> {
+    let places = imported.graph().nodes.iter().flat_map(|node| {
+        let roles = node.weights.iter();
+        roles.map(|(role, name)| {
+            (
+                node.name.clone(),
+                role.clone(),
+                weights[name].values.clone(),
+            )
+        })
+    });
+    places.collect()
+}
+
 #[test]
 fn every_model_trains_and_goes_back_into_its_file() {
     let Some(folder) = folder() else { return };
@@ -213,7 +232,7 @@ fn every_model_trains_and_goes_back_into_its_file() {
         let examples = Examples::read(&path, &imported);
         let (network, losses) = trained(&imported, &examples, 10);
         let last = losses.last().unwrap();
-        assert!(*last < 0.9 * losses[0], "{name}: {losses:?}");
+        assert!(*last < losses[0] - 0.1, "{name}: {losses:?}");
 
         let written = out.path().join(format!("{name}.onnx"));
         let weights = network.weights();
@@ -227,8 +246,8 @@ fn every_model_trains_and_goes_back_into_its_file() {
         }
         imported.write(&written, &weights).unwrap();
         let again = Imported::read(&written).unwrap();
-        assert_eq!(again.graph().nodes, imported.graph().nodes, "{name}");
-        assert_eq!(again.weights().unwrap(), weights, "{name}");
+        let kept = by_place(&again, &again.weights().unwrap()) == by_place(&imported, &weights);
+        assert!(kept, "{name}: the weights are not those that were written");
         let device = Device::flex();
         let inputs = examples.inputs(4, &device);
         let plain = imported.graph().compile(Seed::new(0), &device).unwrap();
@@ -249,7 +268,7 @@ fn every_model_trains_and_goes_back_into_its_file() {
 fn a_model_that_evaluates_is_written_back_bit_for_bit() {
     let Some(folder) = folder() else { return };
     let out = tempfile::tempdir().unwrap();
-    for name in ["lenet5", "resnet20-trained", "text-cnn", "vit-tiny"] {
+    for name in FILES {
         let path = folder.join(format!("{name}.onnx"));
         let imported = Imported::read(&path).unwrap();
         let written = out.path().join("same.onnx");
@@ -265,47 +284,74 @@ fn a_model_that_evaluates_is_written_back_bit_for_bit() {
 }
 
 #[test]
-fn a_model_in_training_form_is_written_in_the_form_that_evaluates() {
-    let Some(folder) = folder() else { return };
+fn every_committed_model_gives_the_expected_outputs_and_goes_back_into_its_file() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/onnx");
     let out = tempfile::tempdir().unwrap();
-    for name in ["mobilenet-v2-035-bn-kept", "resnet20-trained-bn-kept"] {
-        let imported = Imported::read(folder.join(format!("{name}.onnx"))).unwrap();
-        let norms = |model: &Model| -> Vec<(bool, usize)> {
-            let nodes = model.graph().nodes.iter();
-            nodes
-                .filter(|node| node.op_type == "BatchNormalization")
-                .map(|node| {
-                    (
-                        node.attributes.contains_key("training_mode"),
-                        node.outputs.len(),
-                    )
-                })
-                .collect()
-        };
-        assert!(
-            norms(imported.model())
-                .iter()
-                .all(|norm| *norm == (true, 3)),
-            "{name}"
-        );
-        let written = out.path().join("evaluates.onnx");
-        imported
-            .write(&written, &imported.weights().unwrap())
-            .unwrap();
-        let again = Imported::read(&written).unwrap();
-        let now = norms(again.model());
-        assert!(
-            now.iter().all(|norm| *norm == (false, 1)) && now.len() > 10,
-            "{name}"
-        );
-        assert_eq!(again.weights().unwrap(), imported.weights().unwrap());
-        let trains = |imported: &Imported| {
-            let nodes = imported.graph().nodes.iter();
-            nodes
-                .filter(|node| matches!(node.op, Op::BatchNorm(_)))
-                .count()
-        };
-        assert_eq!(trains(&again), trains(&imported));
+    let mut count = 0;
+    for folder in [folder.clone(), folder.join("external")] {
+        let mut paths: Vec<PathBuf> = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|ending| ending == "onnx"))
+            .collect();
+        paths.sort();
+        for path in paths {
+            count += 1;
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            let imported = Imported::read(&path).unwrap();
+            let examples = Examples::read(&path, &imported);
+            let device = Device::flex();
+            let network = imported.compile(&device).unwrap();
+            let largest = examples.output.values.iter();
+            let largest = largest.fold(1.0_f32, |most, value| most.max(value.abs()));
+            for batch in [examples.output.shape[0], 1] {
+                let got = output(&network, &examples.inputs(batch, &device));
+                let apart = largest_difference(&got, &examples.output.values) / largest;
+                assert!(apart < 1e-4, "{name} with {batch} rows: {apart:e}");
+            }
+            let written = out.path().join(&name).join("model.onnx");
+            std::fs::create_dir_all(written.parent().unwrap()).unwrap();
+            imported
+                .write(&written, &imported.weights().unwrap())
+                .unwrap();
+            let again = Imported::read(&written).unwrap();
+            assert_eq!(again.graph().nodes, imported.graph().nodes, "{name}");
+            assert_eq!(
+                again.weights().unwrap(),
+                imported.weights().unwrap(),
+                "{name}"
+            );
+            let same = std::fs::read(&written).unwrap() == std::fs::read(&path).unwrap();
+            assert_eq!(same, name != "mlp-kept", "{name}: bits");
+        }
+    }
+    assert!(count >= 38, "{count}");
+}
+
+#[test]
+fn every_committed_model_trains() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/onnx");
+    for name in [
+        "mlp-kept",
+        "lstm-bidirectional-ts",
+        "gru-ts",
+        "rnn-ts",
+        "transformer-ts",
+        "transformer-dynamo",
+        "bert-ts",
+        "dense-block-ts",
+        "convnext-dynamo",
+        "squeeze-excitation-dynamo",
+        "channel-shuffle-ts",
+        "window-attention-ts",
+        "text-cnn-ts",
+    ] {
+        let path = folder.join(format!("{name}.onnx"));
+        let imported = Imported::read(&path).unwrap();
+        let examples = Examples::read(&path, &imported);
+        let (_, losses) = trained(&imported, &examples, 10);
+        let lowest = losses.iter().copied().fold(f32::INFINITY, f32::min);
+        assert!(lowest < losses[0] - 0.01, "{name}: {losses:?}");
     }
 }
 

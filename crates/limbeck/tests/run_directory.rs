@@ -16,26 +16,30 @@ use limbeck::recipe::{Plan, RawRecipe};
 use limbeck::train::{Event, Progress};
 use serde_json::Value;
 
-const TOP: [&str; 9] = [
+const TOP: [&str; 11] = [
     "figures",
     "lock",
+    "parity.json",
     "pictures.json",
     "plan.json",
     "recipe.toml",
     "report.html",
     "report.md",
+    "student.onnx",
     "student.safetensors",
     "summary.json",
 ];
 
-const TRAINING: [&str; 8] = [
+const TRAINING: [&str; 10] = [
     "checkpoints",
     "lock",
     "log.jsonl",
+    "parity.json",
     "plan.json",
     "predictions.safetensors",
     "recipe.toml",
     "result.json",
+    "student.onnx",
     "student.safetensors",
 ];
 

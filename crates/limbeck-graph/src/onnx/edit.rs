@@ -26,16 +26,25 @@ pub(super) struct Splice {
 /// What changes in a graph beside the values of its initialisers.
 #[derive(Debug, Default)]
 pub(super) struct Edits {
-    /// Inputs that nodes take instead of those of this name, by the node's position.
-    pub(super) renamed: BTreeMap<usize, BTreeMap<String, String>>,
+    /// Inputs that nodes take instead of others, by the node's position.
+    pub(super) renamed: BTreeMap<usize, Vec<Renamed>>,
     /// Initialisers that the file does not have.
     pub(super) initialisers: BTreeMap<String, HostTensor>,
+}
+
+/// An input that a node takes instead of another.
+#[derive(Debug)]
+pub(super) struct Renamed {
+    /// Which input; every one of the old name without.
+    pub(super) input: Option<usize>,
+    pub(super) from: String,
+    pub(super) to: String,
 }
 
 /// What changes in a node.
 #[derive(Debug, Default)]
 struct NodeEdit<'a> {
-    renamed: Option<&'a BTreeMap<String, String>>,
+    renamed: &'a [Renamed],
     /// How many inputs and outputs stay.
     inputs: Option<usize>,
     outputs: Option<usize>,
@@ -49,7 +58,7 @@ impl Model {
         let mut splices = Vec::new();
         for (position, node) in graph.nodes.iter().enumerate() {
             let mut edit = evaluating(graph, node);
-            edit.renamed = edits.renamed.get(&position);
+            edit.renamed = edits.renamed.get(&position).map_or(&[], Vec::as_slice);
             if edit.is_empty() {
                 continue;
             }
@@ -95,7 +104,7 @@ impl Model {
 
 impl NodeEdit<'_> {
     const fn is_empty(&self) -> bool {
-        self.renamed.is_none()
+        self.renamed.is_empty()
             && self.inputs.is_none()
             && self.outputs.is_none()
             && self.attribute.is_none()
@@ -152,8 +161,12 @@ fn edited(node: &[u8], edit: &NodeEdit<'_>) -> Outcome<Vec<u8>> {
                 if edit.inputs.is_some_and(|kept| inputs > kept) {
                     continue;
                 }
-                match edit.renamed.and_then(|names| names.get(found.text().ok()?)) {
-                    Some(name) => message.extend(field(INPUT, name.as_bytes())),
+                let name = found.text()?;
+                let is_this = |renamed: &&Renamed| {
+                    renamed.from == name && renamed.input.is_none_or(|input| input + 1 == inputs)
+                };
+                match edit.renamed.iter().find(is_this) {
+                    Some(renamed) => message.extend(field(INPUT, renamed.to.as_bytes())),
                     None => message.extend_from_slice(bytes),
                 }
             }

@@ -303,7 +303,7 @@ fn relative(path: &Path, base: &Path) -> String {
         return below.to_string_lossy().into_owned();
     }
     // A step up leads to where a link points to, so none may be left on either side.
-    let whole = |path: PathBuf| path.canonicalize().unwrap_or(path);
+    let whole = |path: PathBuf| whole(&path).unwrap_or(path);
     let (path, base) = (whole(path), whole(base));
     let common = path
         .components()
@@ -317,6 +317,15 @@ fn relative(path: &Path, base: &Path) -> String {
     let up = base.components().skip(common).map(|_| Component::ParentDir);
     let relative: PathBuf = up.chain(path.components().skip(common)).collect();
     relative.to_string_lossy().into_owned()
+}
+
+/// The path without links; its last part need not exist.
+fn whole(path: &Path) -> Option<PathBuf> {
+    if let Ok(whole) = path.canonicalize() {
+        return Some(whole);
+    }
+    let folder = path.parent()?.canonicalize().ok()?;
+    Some(folder.join(path.file_name()?))
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ fn check_input(
         Some(&[c, Some(h), Some(w)]) if c.is_none_or(|c| c == channels) => {
             format!("set `data.resize = [{h}, {w}]`, or export the model for these images")
         }
-        Some(&[Some(c), ..]) if c != channels => {
+        Some(&[Some(c), _, _]) if c != channels => {
             format!("it is for images of {c} channels, choose data of that kind")
         }
         _ => "export the model so that it takes images [batch, channels, height, width]".to_owned(),

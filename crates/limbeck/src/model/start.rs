@@ -166,8 +166,10 @@ mod tests {
             let evaluated = network.valid();
             let plain = images(&Device::default());
             let expected = evaluated.forward(&plain, &Taps::none()).unwrap().output;
-            let same = trace.output.to_vec().unwrap() == expected.to_vec().unwrap();
-            assert!(same || !keeps);
+            let (got, expected) = (trace.output.to_vec().unwrap(), expected.to_vec().unwrap());
+            // Evaluated norms are computed in another order of operations.
+            let same = got.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-4);
+            assert_eq!(same, keeps, "{mode:?}: {got:?} and {expected:?}");
         }
     }
 

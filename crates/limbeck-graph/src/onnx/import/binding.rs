@@ -3,7 +3,7 @@
 use super::lowering::legal;
 use crate::Result;
 use crate::initialise::Initialiser;
-use crate::onnx::{Model, Outcome};
+use crate::onnx::{Model, Node, Outcome};
 use crate::weights::HostTensor;
 
 /// Where a weight of the graph comes from.
@@ -12,6 +12,8 @@ pub(super) struct Binding {
     pub(super) origin: Origin,
     /// The position of the model's node that uses it first.
     pub(super) node: usize,
+    /// Which of the node's inputs it is, where one initialiser may be several.
+    pub(super) input: Option<usize>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -85,9 +87,27 @@ fn permuted(values: &[f32], shape: &[usize], axes: &[usize]) -> Vec<f32> {
     result
 }
 
-/// Whether all values of an initialiser are the same. Exporters make such ones of several weights one, since they
-/// look alike before training.
-pub(super) fn is_uniform(model: &Model, initialiser: &str) -> bool {
+/// Whether two nodes of the model are one layer that is used twice. Exporters make equal weights one initialiser, also those of
+/// different layers: zeros and ones before training, and shifts that have had the same gradients since. Only
+/// layers that share all their weights, and not only such, were one in the program.
+pub(super) fn is_reused(model: &Model, nodes: [usize; 2]) -> bool {
+    let [Some(a), Some(b)] = nodes.map(|node| model.graph().nodes.get(node)) else {
+        return false;
+    };
+    let initialisers = &model.graph().initialisers;
+    let held = |node: &Node| -> Vec<Option<String>> {
+        let inputs = node.inputs.iter();
+        inputs
+            .map(|input| initialisers.contains_key(input).then(|| input.clone()))
+            .collect()
+    };
+    let (held, others) = (held(a), held(b));
+    let own = |name: &String| initialisers[name].element.is_float() && !is_uniform(model, name);
+    a.op_type == b.op_type && held == others && held.iter().flatten().any(own)
+}
+
+/// Whether an initialiser is a list of the same value everywhere.
+fn is_uniform(model: &Model, initialiser: &str) -> bool {
     let tensor = &model.graph().initialisers[initialiser];
     let list = tensor.shape.iter().filter(|size| **size != 1).count() <= 1;
     let values = || tensor.floats().map(|host| host.values).unwrap_or_default();

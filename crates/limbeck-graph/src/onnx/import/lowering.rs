@@ -34,6 +34,8 @@ pub(super) struct Lowering<'a> {
     begun: usize,
     /// The present node's position in the model.
     position: usize,
+    /// Which input of the present node is read, where one initialiser may be several of them.
+    pub(super) input: Option<usize>,
     computed: usize,
 }
 
@@ -52,6 +54,7 @@ impl<'a> Lowering<'a> {
             prefix: String::new(),
             begun: 0,
             position: 0,
+            input: None,
             computed: 0,
         }
     }
@@ -219,6 +222,7 @@ impl<'a> Lowering<'a> {
         let binding = Binding {
             origin: Origin::Constant(host),
             node: self.position,
+            input: None,
         };
         self.bindings.insert(name.clone(), binding);
         name
@@ -249,8 +253,11 @@ impl<'a> Lowering<'a> {
                 let same = spec.shape == shape
                     && binding.origin == origin
                     && spec.kind.is_buffer() == kind.is_buffer();
-                let apart = binding.node != self.position
-                    && super::binding::is_uniform(self.model, &weight.initialiser);
+                let elsewhere = binding.node != self.position;
+                let apart = (elsewhere || binding.input != self.input)
+                    && is_list(&weight.shape)
+                    && !(elsewhere
+                        && super::binding::is_reused(self.model, [binding.node, self.position]));
                 match (apart, same) {
                     (true, _) => self.free_weight(&name),
                     (false, true) => return Ok(name),
@@ -270,9 +277,12 @@ impl<'a> Lowering<'a> {
 
     fn insert(&mut self, name: &str, spec: WeightSpec, origin: Origin) {
         self.weights.insert(name.to_owned(), spec);
-        let node = self.position;
-        self.bindings
-            .insert(name.to_owned(), Binding { origin, node });
+        let binding = Binding {
+            origin,
+            node: self.position,
+            input: self.input,
+        };
+        self.bindings.insert(name.to_owned(), binding);
     }
 
     fn free_weight(&self, name: &str) -> String {
@@ -337,11 +347,11 @@ impl<'a> Lowering<'a> {
 
     fn parameter(&mut self, weight: &Weight) -> Outcome<Tensor> {
         let mut name = legal(&weight.initialiser);
-        let elsewhere = self
-            .bindings
-            .get(&name)
-            .is_some_and(|binding| binding.node != self.position);
-        if elsewhere && super::binding::is_uniform(self.model, &weight.initialiser) {
+        let apart = self.bindings.get(&name).is_some_and(|binding| {
+            let nodes = [binding.node, self.position];
+            binding.node != self.position && !super::binding::is_reused(self.model, nodes)
+        });
+        if apart && is_list(&weight.shape) {
             name = self.free_weight(&name);
         }
         let first = match (self.bindings.get(&name), self.weights.get(&name)) {
@@ -441,6 +451,11 @@ impl<'a> Lowering<'a> {
         };
         self.emit(op, &[x])
     }
+}
+
+/// Whether at most one axis has more than one place.
+fn is_list(shape: &[usize]) -> bool {
+    shape.iter().filter(|size| **size != 1).count() <= 1
 }
 
 /// The shape of a constant in the graph, which has at least one axis.

@@ -31,7 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::edit::Edits;
+use super::edit::{Edits, Renamed};
 use super::element::ElementType;
 use super::value::{Dimension, ValueInfo, ValueKind};
 use super::{Model, Outcome};
@@ -136,8 +136,12 @@ impl Imported {
                 Some(other) if other.values == host.values => {}
                 // Weights that were one while they were alike part.
                 Some(_) => {
-                    let names = edits.renamed.entry(binding.node).or_default();
-                    names.insert(initialiser, name.clone());
+                    let renamed = edits.renamed.entry(binding.node).or_default();
+                    renamed.push(Renamed {
+                        input: binding.input,
+                        from: initialiser,
+                        to: name.clone(),
+                    });
                     edits.initialisers.insert(name.clone(), host);
                 }
             }

@@ -42,8 +42,10 @@ impl Lowering<'_> {
             };
             let value = call.input(position)?.clone();
             let initialiser = Initialiser::default_of(&op, needed.kind);
-            let name = self.bind(&value, &needed.shape, needed.kind, initialiser)?;
-            weights.insert(needed.role.to_owned(), name);
+            self.input = Some(position);
+            let name = self.bind(&value, &needed.shape, needed.kind, initialiser);
+            self.input = None;
+            weights.insert(needed.role.to_owned(), name?);
         }
         self.emit_with(op, &[&x], weights).map(Value::Tensor)
     }

@@ -63,9 +63,48 @@ fn weights_that_an_exporter_made_one_part_and_get_places_of_their_own() {
 }
 
 #[test]
-fn weights_that_two_nodes_really_share_stay_one() {
+fn a_layer_that_is_used_twice_stays_one() {
     let imported = import(&two_norms([1.0, 2.0, 3.0, 4.0])).unwrap();
-    assert!(!imported.graph().weights.contains_key("scale~2"));
+    assert_eq!(imported.graph().weights.len(), 4);
+}
+
+#[test]
+fn shifts_of_two_layers_that_became_equal_part() {
+    let mut model = two_norms([1.0, 2.0, 3.0, 4.0]);
+    let twin = floats("other", &[4], &[4.0, 3.0, 2.0, 1.0]);
+    graph(&mut model).initializer.push(twin);
+    graph(&mut model).initializer[1].float_data = vec![0.1, 0.2, 0.3, 0.4];
+    graph(&mut model).node[2].input[1] = "other".to_owned();
+    let imported = import(&model).unwrap();
+    assert!(imported.graph().weights.contains_key("shift~2"));
+}
+
+#[test]
+fn weights_that_became_one_inside_a_norm_part() {
+    // Fresh: the scale is the variance, the shift is the mean.
+    let nodes = vec![messages::node(
+        "BatchNormalization",
+        &["x", "ones", "zeros", "zeros", "ones"],
+        "y",
+    )];
+    let initialisers = vec![
+        floats("ones", &[4], &[1.0; 4]),
+        floats("zeros", &[4], &[0.0; 4]),
+    ];
+    let imported = import(&model(17, nodes, initialisers)).unwrap();
+    let mut weights = imported.weights().unwrap();
+    let names: Vec<&str> = weights.keys().map(String::as_str).collect();
+    assert_eq!(names, ["ones", "ones~2", "zeros", "zeros~2"]);
+    for (number, weight) in weights.values_mut().enumerate() {
+        weight.values = vec![number as f32; 4];
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("parted.onnx");
+    imported.write(&path, &weights).unwrap();
+    let again = Imported::read(&path).unwrap();
+    let inputs = &again.model().graph().nodes[0].inputs;
+    assert_eq!(inputs[1..], ["ones", "zeros", "zeros~2", "ones~2"]);
+    assert_eq!(again.weights().unwrap(), weights);
 }
 
 #[test]
