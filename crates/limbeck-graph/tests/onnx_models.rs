@@ -187,18 +187,22 @@ fn loss(network: &CompiledGraph, inputs: &Inputs) -> Tensor<1> {
     chosen.mean().neg()
 }
 
-fn trained(imported: &Imported, examples: &Examples, steps: usize) -> (CompiledGraph, Vec<f32>) {
+fn trained(
+    imported: &Imported,
+    examples: &Examples,
+    learning_rate: f64,
+) -> (CompiledGraph, Vec<f32>) {
     let device = Device::flex().autodiff();
     device.seed(1);
     let mut network = compiled(imported, &device);
     let inputs = examples.inputs(examples.output.shape[0], &device);
     let mut optimiser = SgdConfig::new().init();
     let mut losses = Vec::new();
-    for _ in 0..steps {
+    for _ in 0..10 {
         let loss = loss(&network, &inputs);
         losses.push(loss.clone().into_scalar());
         let gradients = GradientsParams::from_grads(loss.backward(), &network);
-        network = optimiser.step(0.05, network, gradients);
+        network = optimiser.step(learning_rate, network, gradients);
     }
     (network, losses)
 }
@@ -230,7 +234,13 @@ fn every_model_trains_and_goes_back_into_its_file() {
         let path = folder.join(format!("{name}.onnx"));
         let imported = Imported::read(&path).unwrap();
         let examples = Examples::read(&path, &imported);
-        let (network, losses) = trained(&imported, &examples, 10);
+        // Without its batch norms the trained network is easily thrown off by labels that are not its own.
+        let learning_rate = if name == "resnet20-trained" {
+            2e-4
+        } else {
+            0.05
+        };
+        let (network, losses) = trained(&imported, &examples, learning_rate);
         let last = losses.last().unwrap();
         assert!(*last < losses[0] - 0.1, "{name}: {losses:?}");
 
@@ -246,8 +256,17 @@ fn every_model_trains_and_goes_back_into_its_file() {
         }
         imported.write(&written, &weights).unwrap();
         let again = Imported::read(&written).unwrap();
-        let kept = by_place(&again, &again.weights().unwrap()) == by_place(&imported, &weights);
-        assert!(kept, "{name}: the weights are not those that were written");
+        let places = by_place(&again, &again.weights().unwrap());
+        let written_places = by_place(&imported, &weights);
+        assert_eq!(places.len(), written_places.len(), "{name}");
+        for (got, expected) in places.iter().zip(&written_places) {
+            let place = (&expected.0, &expected.1);
+            assert_eq!((&got.0, &got.1), place, "{name}");
+            assert!(
+                got.2 == expected.2,
+                "{name}: {place:?} is not what was written"
+            );
+        }
         let device = Device::flex();
         let inputs = examples.inputs(4, &device);
         let plain = imported.graph().compile(Seed::new(0), &device).unwrap();
@@ -349,7 +368,7 @@ fn every_committed_model_trains() {
         let path = folder.join(format!("{name}.onnx"));
         let imported = Imported::read(&path).unwrap();
         let examples = Examples::read(&path, &imported);
-        let (_, losses) = trained(&imported, &examples, 10);
+        let (_, losses) = trained(&imported, &examples, 0.05);
         let lowest = losses.iter().copied().fold(f32::INFINITY, f32::min);
         assert!(lowest < losses[0] - 0.01, "{name}: {losses:?}");
     }

@@ -14,6 +14,8 @@ pub(super) struct Binding {
     pub(super) node: usize,
     /// Which of the node's inputs it is, where one initialiser may be several.
     pub(super) input: Option<usize>,
+    /// The position of the model's node that takes the initialiser: this one, or one that hands it on.
+    pub(super) holder: usize,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -223,6 +223,7 @@ impl<'a> Lowering<'a> {
             origin: Origin::Constant(host),
             node: self.position,
             input: None,
+            holder: self.position,
         };
         self.bindings.insert(name.clone(), binding);
         name
@@ -271,16 +272,18 @@ impl<'a> Lowering<'a> {
             }
         };
         let spec = WeightSpec::new(shape.to_vec(), kind, initialiser);
-        self.insert(&name, spec, origin);
+        self.insert(&name, spec, origin, weight.holder);
         Ok(name)
     }
 
-    fn insert(&mut self, name: &str, spec: WeightSpec, origin: Origin) {
+    fn insert(&mut self, name: &str, spec: WeightSpec, origin: Origin, holder: Option<usize>) {
         self.weights.insert(name.to_owned(), spec);
         let binding = Binding {
             origin,
             node: self.position,
-            input: self.input,
+            // What is handed on is an input of the other node.
+            input: self.input.filter(|_| holder.is_none()),
+            holder: holder.unwrap_or(self.position),
         };
         self.bindings.insert(name.to_owned(), binding);
     }
@@ -372,7 +375,7 @@ impl<'a> Lowering<'a> {
                     axes: straight.axes.clone(),
                 };
                 let spec = WeightSpec::new(shape.clone(), WeightKind::Weight, start.initialiser);
-                self.insert(&name, spec, origin);
+                self.insert(&name, spec, origin, weight.holder);
                 if let Some(spec) = self.weights.get_mut(&name) {
                     spec.frozen = start.constant;
                 }

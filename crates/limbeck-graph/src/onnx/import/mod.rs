@@ -136,7 +136,18 @@ impl Imported {
                 Some(other) if other.values == host.values => {}
                 // Weights that were one while they were alike part.
                 Some(_) => {
-                    let renamed = edits.renamed.entry(binding.node).or_default();
+                    let renamed = edits.renamed.entry(binding.holder).or_default();
+                    if renamed.iter().any(|other: &Renamed| {
+                        other.from == initialiser && other.input == binding.input
+                    }) {
+                        return Err(Error::Onnx {
+                            path: path.as_ref().to_owned(),
+                            problem: format!(
+                                "`{initialiser}` reaches several nodes through one, and their values differ after \
+                                 training; export the model with a copy for each"
+                            ),
+                        });
+                    }
                     renamed.push(Renamed {
                         input: binding.input,
                         from: initialiser,

@@ -36,6 +36,10 @@ impl Lowering<'_> {
             if !output.is_empty() {
                 let value = match value {
                     Value::Tensor(tensor) => Value::Tensor(self.named_as(tensor, output)),
+                    Value::Weight(weight) => Value::Weight(Weight {
+                        holder: weight.holder.or(Some(position)),
+                        ..weight
+                    }),
                     other => other,
                 };
                 self.values.insert(output.clone(), value);

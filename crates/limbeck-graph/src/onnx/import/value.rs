@@ -38,6 +38,8 @@ pub(super) struct Weight {
     pub(super) shape: Vec<usize>,
     /// For each axis, the axis of the initialiser that it is.
     pub(super) axes: Vec<usize>,
+    /// The position of the model's node that takes the initialiser and hands it on.
+    pub(super) holder: Option<usize>,
 }
 
 /// Token ids `[batch, length]`, or with these axes swapped.
@@ -55,6 +57,7 @@ impl Weight {
             initialiser: initialiser.to_owned(),
             shape: shape.to_vec(),
             axes: (0..shape.len()).collect(),
+            holder: None,
         }
     }
 
@@ -68,6 +71,7 @@ impl Weight {
             initialiser: self.initialiser.clone(),
             shape: axes.iter().map(|&axis| self.shape[axis]).collect(),
             axes: axes.iter().map(|&axis| self.axes[axis]).collect(),
+            holder: self.holder,
         }
     }
 }
