@@ -119,7 +119,7 @@ pub fn run(
     Ok(joined)
 }
 
-/// The inputs under the model's names, in its order.
+/// The inputs under the model's names, in its order. A file may hold other tensors beside them, such as expected outputs.
 fn named(model: &Opened, mut inputs: BTreeMap<String, Given>) -> Result<Vec<(String, Given)>> {
     let expected = input_names(model);
     if let ([only], 1) = (expected.as_slice(), inputs.len())
@@ -134,14 +134,7 @@ fn named(model: &Opened, mut inputs: BTreeMap<String, Given>) -> Result<Vec<(Str
         })?;
         ordered.push((name.clone(), given));
     }
-    match inputs.keys().next() {
-        None => Ok(ordered),
-        Some(unknown) => Err(Error::unknown(
-            "input",
-            unknown,
-            expected.iter().map(String::as_str),
-        )),
-    }
+    Ok(ordered)
 }
 
 fn input_names(model: &Opened) -> Vec<String> {
@@ -393,6 +386,13 @@ mod tests {
     }
 
     #[test]
+    fn tensors_beside_the_inputs_are_left_alone() {
+        let alone = ask(&[("input", images(2))], &[], 8).unwrap();
+        let beside = [("input", images(2)), ("output", images(3))];
+        assert_eq!(ask(&beside, &[], 8).unwrap(), alone);
+    }
+
+    #[test]
     fn what_does_not_fit_is_named() {
         let message =
             |inputs: &[(&str, Given)], taps: &[&str]| ask(inputs, taps, 8).unwrap_err().to_string();
@@ -404,8 +404,6 @@ mod tests {
             message(&[("x", ids)], &[]),
             "input `input`: expected real numbers (F32), got token ids (I64)"
         );
-        let two = [("input", images(2)), ("other", images(2))];
-        assert!(message(&two, &[]).starts_with("there is no input `other`"));
         let strange = [("a", images(2)), ("b", images(2))];
         assert!(message(&strange, &[]).starts_with("there is no input tensor `input`"));
         assert!(message(&[("x", images(2))], &["stage9"]).contains("`stage9`"));

@@ -2,7 +2,7 @@
 //!
 //! A node is written anew field by field from its old bytes, so that what is not known here stays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::node::{Attribute, Node};
@@ -28,6 +28,8 @@ pub(super) struct Splice {
 pub(super) struct Edits {
     /// Inputs that nodes take instead of others, by the node's position.
     pub(super) renamed: BTreeMap<usize, Vec<Renamed>>,
+    /// The positions of identities whose outputs become initialisers.
+    pub(super) replaced: BTreeSet<usize>,
     /// Initialisers that the file does not have.
     pub(super) initialisers: BTreeMap<String, HostTensor>,
 }
@@ -57,6 +59,13 @@ impl Model {
         let graph = &self.graph;
         let mut splices = Vec::new();
         for (position, node) in graph.nodes.iter().enumerate() {
+            if edits.replaced.contains(&position) {
+                splices.push(Splice {
+                    range: node.place.field.clone(),
+                    bytes: Vec::new(),
+                });
+                continue;
+            }
             let mut edit = evaluating(graph, node);
             edit.renamed = edits.renamed.get(&position).map_or(&[], Vec::as_slice);
             if edit.is_empty() {

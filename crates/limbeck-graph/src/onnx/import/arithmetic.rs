@@ -233,16 +233,8 @@ impl Lowering<'_> {
                     return choose(condition, &a, &b).map(Value::Floats);
                 }
                 // One side is never chosen.
-                _ if first && a.shape().rank() >= b.shape().rank().max(condition.shape.len()) => {
-                    if covers(&a, &b, condition) {
-                        return Ok(a);
-                    }
-                }
-                _ if second && b.shape().rank() >= a.shape().rank().max(condition.shape.len()) => {
-                    if covers(&b, &a, condition) {
-                        return Ok(b);
-                    }
-                }
+                _ if first && covers(&a, &b, condition) => return Ok(a),
+                _ if second && covers(&b, &a, condition) => return Ok(b),
                 _ => {}
             }
         }

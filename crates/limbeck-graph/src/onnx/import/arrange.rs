@@ -264,9 +264,11 @@ impl Lowering<'_> {
             return Array::concatenate(&parts, axis).map(Value::Floats);
         }
         if values.iter().any(|value| matches!(value, Value::Rows(_)))
-            && let Some(parts) = values.iter().map(|value| self.rows(value)).collect()
+            && let Some(parts) = (values.iter())
+                .map(|value| self.rows(value))
+                .collect::<Option<Vec<_>>>()
         {
-            return Rows::concatenate(parts, axis);
+            return Rows::concatenate(&parts, axis);
         }
         let tensors = values.iter().map(|value| self.tensor(value));
         let tensors = tensors.collect::<Outcome<Vec<Tensor>>>()?;

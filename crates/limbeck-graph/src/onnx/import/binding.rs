@@ -1,6 +1,7 @@
 //! Where a graph's weights are in the model's file.
 
 use super::lowering::legal;
+use super::value::Holder;
 use crate::Result;
 use crate::initialise::Initialiser;
 use crate::onnx::{Model, Node, Outcome};
@@ -14,8 +15,8 @@ pub(super) struct Binding {
     pub(super) node: usize,
     /// Which of the node's inputs it is, where one initialiser may be several.
     pub(super) input: Option<usize>,
-    /// The position of the model's node that takes the initialiser: this one, or one that hands it on.
-    pub(super) holder: usize,
+    /// The model's node that hands the initialiser on to this one.
+    pub(super) holder: Option<Holder>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -223,7 +223,7 @@ impl<'a> Lowering<'a> {
             origin: Origin::Constant(host),
             node: self.position,
             input: None,
-            holder: self.position,
+            holder: None,
         };
         self.bindings.insert(name.clone(), binding);
         name
@@ -260,7 +260,7 @@ impl<'a> Lowering<'a> {
                     && !(elsewhere
                         && super::binding::is_reused(self.model, [binding.node, self.position]));
                 match (apart, same) {
-                    (true, _) => self.free_weight(&name),
+                    (true, _) => self.own_name(weight),
                     (false, true) => return Ok(name),
                     (false, false) => {
                         return Err(format!(
@@ -272,20 +272,29 @@ impl<'a> Lowering<'a> {
             }
         };
         let spec = WeightSpec::new(shape.to_vec(), kind, initialiser);
-        self.insert(&name, spec, origin, weight.holder);
+        self.insert(&name, spec, origin, weight);
         Ok(name)
     }
 
-    fn insert(&mut self, name: &str, spec: WeightSpec, origin: Origin, holder: Option<usize>) {
+    fn insert(&mut self, name: &str, spec: WeightSpec, origin: Origin, weight: &Weight) {
         self.weights.insert(name.to_owned(), spec);
         let binding = Binding {
             origin,
             node: self.position,
             // What is handed on is an input of the other node.
-            input: self.input.filter(|_| holder.is_none()),
-            holder: holder.unwrap_or(self.position),
+            input: self.input.filter(|_| weight.holder.is_none()),
+            holder: weight.holder.clone(),
         };
         self.bindings.insert(name.to_owned(), binding);
+    }
+
+    /// The name of a weight that parts from another one of the same initialiser.
+    fn own_name(&self, weight: &Weight) -> String {
+        let before = weight
+            .holder
+            .as_ref()
+            .and_then(|holder| holder.name.as_ref());
+        self.free_weight(&legal(before.unwrap_or(&weight.initialiser)))
     }
 
     fn free_weight(&self, name: &str) -> String {
@@ -355,7 +364,7 @@ impl<'a> Lowering<'a> {
             binding.node != self.position && !super::binding::is_reused(self.model, nodes)
         });
         if apart && is_list(&weight.shape) {
-            name = self.free_weight(&name);
+            name = self.own_name(weight);
         }
         let first = match (self.bindings.get(&name), self.weights.get(&name)) {
             (
@@ -375,7 +384,7 @@ impl<'a> Lowering<'a> {
                     axes: straight.axes.clone(),
                 };
                 let spec = WeightSpec::new(shape.clone(), WeightKind::Weight, start.initialiser);
-                self.insert(&name, spec, origin, weight.holder);
+                self.insert(&name, spec, origin, weight);
                 if let Some(spec) = self.weights.get_mut(&name) {
                     spec.frozen = start.constant;
                 }

@@ -136,24 +136,11 @@ impl Imported {
                 Some(other) if other.values == host.values => {}
                 // Weights that were one while they were alike part.
                 Some(_) => {
-                    let renamed = edits.renamed.entry(binding.holder).or_default();
-                    if renamed.iter().any(|other: &Renamed| {
-                        other.from == initialiser && other.input == binding.input
-                    }) {
-                        return Err(Error::Onnx {
-                            path: path.as_ref().to_owned(),
-                            problem: format!(
-                                "`{initialiser}` reaches several nodes through one, and their values differ after \
-                                 training; export the model with a copy for each"
-                            ),
-                        });
-                    }
-                    renamed.push(Renamed {
-                        input: binding.input,
-                        from: initialiser,
-                        to: name.clone(),
-                    });
-                    edits.initialisers.insert(name.clone(), host);
+                    let parted = part(&mut edits, binding, &initialiser, name, host);
+                    parted.map_err(|problem| Error::Onnx {
+                        path: path.as_ref().to_owned(),
+                        problem,
+                    })?;
                 }
             }
         }
@@ -235,6 +222,51 @@ impl Model {
         imported.notes = notes(&imported);
         Ok(imported)
     }
+}
+
+/// Gives a weight that shared `initialiser` with another one of its own: in the place of the identity that handed it on, or
+/// as another input of its node.
+fn part(
+    edits: &mut Edits,
+    binding: &Binding,
+    initialiser: &str,
+    name: &str,
+    host: HostTensor,
+) -> Outcome<()> {
+    let several = || {
+        format!(
+            "`{initialiser}` reaches several nodes through one, and their values differ after training; export the model \
+             with a copy for each"
+        )
+    };
+    let (node, before) = match &binding.holder {
+        Some(holder) => (holder.node, holder.name.as_ref()),
+        None => (binding.node, None),
+    };
+    if let Some(before) = before {
+        if edits
+            .initialisers
+            .get(before)
+            .is_some_and(|other| other.values != host.values)
+        {
+            return Err(several());
+        }
+        edits.replaced.insert(node);
+        edits.initialisers.insert(before.clone(), host);
+        return Ok(());
+    }
+    let renamed = edits.renamed.entry(node).or_default();
+    let same = |other: &Renamed| other.from == initialiser && other.input == binding.input;
+    if renamed.iter().any(same) {
+        return Err(several());
+    }
+    renamed.push(Renamed {
+        input: binding.input,
+        from: initialiser.to_owned(),
+        to: name.to_owned(),
+    });
+    edits.initialisers.insert(name.to_owned(), host);
+    Ok(())
 }
 
 /// The model's own name, or that of its file.

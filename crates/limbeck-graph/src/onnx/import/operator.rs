@@ -5,7 +5,7 @@ use super::call::Call;
 use super::constant::Arithmetic;
 use super::lowering::Lowering;
 use super::size::Size;
-use super::value::{Value, Weight};
+use super::value::{Holder, Value, Weight};
 use crate::ir::{Activation, Reduction, Relation};
 use crate::onnx::node::{Attribute, Node};
 use crate::onnx::{Outcome, Tensor};
@@ -37,7 +37,12 @@ impl Lowering<'_> {
                 let value = match value {
                     Value::Tensor(tensor) => Value::Tensor(self.named_as(tensor, output)),
                     Value::Weight(weight) => Value::Weight(Weight {
-                        holder: weight.holder.or(Some(position)),
+                        holder: weight.holder.or_else(|| {
+                            Some(Holder {
+                                node: position,
+                                name: (node.op_type == "Identity").then(|| output.clone()),
+                            })
+                        }),
                         ..weight
                     }),
                     other => other,
@@ -208,25 +213,24 @@ impl Lowering<'_> {
 
     fn constant_node(&mut self, call: &Call<'_>) -> Outcome<Value> {
         let number = |value: f64| Value::Floats(Array::scalar(value));
-        for (name, attribute) in &call.node.attributes {
-            return match (name.as_str(), attribute) {
-                ("value", Attribute::Tensor(tensor)) => self.decoded(tensor),
-                ("value_float", Attribute::Float(value)) => Ok(number(f64::from(*value))),
-                ("value_int", Attribute::Int(value)) => {
-                    Ok(Value::Integers(Array::scalar(Size::number(*value))))
-                }
-                ("value_floats", Attribute::Floats(values)) => {
-                    let values = values.iter().map(|value| f64::from(*value)).collect();
-                    Ok(Value::Floats(Array::list(values)))
-                }
-                ("value_ints", Attribute::Ints(values)) => {
-                    let values = values.iter().map(|value| Size::number(*value)).collect();
-                    Ok(Value::Integers(Array::list(values)))
-                }
-                _ => Err(format!("expected a constant of numbers, got `{name}`")),
-            };
+        let first = call.node.attributes.iter().next();
+        let (name, attribute) = first.ok_or("expected a value, got none")?;
+        match (name.as_str(), attribute) {
+            ("value", Attribute::Tensor(tensor)) => self.decoded(tensor),
+            ("value_float", Attribute::Float(value)) => Ok(number(f64::from(*value))),
+            ("value_int", Attribute::Int(value)) => {
+                Ok(Value::Integers(Array::scalar(Size::number(*value))))
+            }
+            ("value_floats", Attribute::Floats(values)) => {
+                let values = values.iter().map(|value| f64::from(*value)).collect();
+                Ok(Value::Floats(Array::list(values)))
+            }
+            ("value_ints", Attribute::Ints(values)) => {
+                let values = values.iter().map(|value| Size::number(*value)).collect();
+                Ok(Value::Integers(Array::list(values)))
+            }
+            _ => Err(format!("expected a constant of numbers, got `{name}`")),
         }
-        Err("expected a value, got none".to_owned())
     }
 }
 

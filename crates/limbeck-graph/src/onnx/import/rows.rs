@@ -120,7 +120,7 @@ impl Rows {
     }
 
     /// Side by side along an axis that is not the batch's.
-    pub(super) fn concatenate(parts: Vec<Self>, axis: usize) -> Outcome<Value> {
+    pub(super) fn concatenate(parts: &[Self], axis: usize) -> Outcome<Value> {
         let Some(mut shape) = parts.first().map(|part| part.shape.clone()) else {
             return Err("expected one or more inputs, got none".to_owned());
         };

@@ -38,8 +38,17 @@ pub(super) struct Weight {
     pub(super) shape: Vec<usize>,
     /// For each axis, the axis of the initialiser that it is.
     pub(super) axes: Vec<usize>,
-    /// The position of the model's node that takes the initialiser and hands it on.
-    pub(super) holder: Option<usize>,
+    /// The model's node that takes the initialiser and hands it on.
+    pub(super) holder: Option<Holder>,
+}
+
+/// A node that hands an initialiser on.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Holder {
+    /// Its position.
+    pub(super) node: usize,
+    /// What an identity calls it: the name that it had before exporters made equal weights one.
+    pub(super) name: Option<String>,
 }
 
 /// Token ids `[batch, length]`, or with these axes swapped.
@@ -71,7 +80,7 @@ impl Weight {
             initialiser: self.initialiser.clone(),
             shape: axes.iter().map(|&axis| self.shape[axis]).collect(),
             axes: axes.iter().map(|&axis| self.axes[axis]).collect(),
-            holder: self.holder,
+            holder: self.holder.clone(),
         }
     }
 }
