@@ -124,11 +124,16 @@ impl Imported {
         weights::check(&self.graph, weights)?;
         let mut initialisers: BTreeMap<String, HostTensor> = BTreeMap::new();
         let mut edits = Edits::default();
+        let mut changes = Vec::with_capacity(weights.len());
         for (name, weight) in weights {
             let binding = &self.bindings[name];
-            let Some((initialiser, host)) = binding.write(&self.model, weight) else {
-                continue;
-            };
+            if let Some((initialiser, host)) = binding.write(&self.model, weight) {
+                changes.push((name, binding, initialiser, host));
+            }
+        }
+        // Of weights that share an initialiser, the one with its name keeps it.
+        changes.sort_by_key(|(name, _, initialiser, _)| **name != lowering::legal(initialiser));
+        for (name, binding, initialiser, host) in changes {
             match initialisers.get(&initialiser) {
                 None => {
                     initialisers.insert(initialiser, host);
