@@ -26,6 +26,7 @@ mod select;
 mod simplify;
 mod size;
 mod value;
+mod weights;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -37,7 +38,7 @@ use super::value::{Dimension, ValueInfo, ValueKind};
 use super::{Model, Outcome};
 use crate::ir::{self, Dim, GraphInput, Kind, Op, Shape, ValueType};
 use crate::run::CompiledGraph;
-use crate::weights::{self, HostTensor};
+use crate::weights::HostTensor;
 use crate::{Error, Result};
 use binding::{Binding, Origin};
 use burn::tensor::Device;
@@ -121,7 +122,7 @@ impl Imported {
         path: impl AsRef<Path>,
         weights: &BTreeMap<String, HostTensor>,
     ) -> Result<()> {
-        weights::check(&self.graph, weights)?;
+        crate::weights::check(&self.graph, weights)?;
         let mut initialisers: BTreeMap<String, HostTensor> = BTreeMap::new();
         let mut edits = Edits::default();
         let mut changes = Vec::with_capacity(weights.len());
