@@ -217,8 +217,16 @@ impl Opened {
     /// # Errors
     /// If the model has no graph, or its weights cannot be decoded.
     pub fn compile(&self, device: &Device) -> Result<CompiledGraph> {
-        let network = self.trainable()?.compile(Seed::new(0), device)?;
-        Ok(network.load(&self.weights()?)?)
+        let graph = self.trainable()?;
+        let imported = self.onnx.as_ref().and_then(OnnxModel::imported);
+        Ok(match (&self.tensors, imported) {
+            (None, Some(imported)) => {
+                graph.compile_from(device, |name, _| imported.weight(name))?
+            }
+            _ => graph
+                .compile(Seed::new(0), device)?
+                .load(&self.weights()?)?,
+        })
     }
 
     /// The model as one that answers: its graph, or where it has none through tract.

@@ -36,6 +36,7 @@ use super::edit::{Edits, Renamed};
 use super::element::ElementType;
 use super::value::{Dimension, ValueInfo, ValueKind};
 use super::{Model, Outcome};
+use crate::error::nearest;
 use crate::ir::{self, Dim, GraphInput, Kind, Op, Shape, ValueType};
 use crate::run::CompiledGraph;
 use crate::weights::HostTensor;
@@ -90,15 +91,25 @@ impl Imported {
     /// # Errors
     /// If an external file cannot be read any more.
     pub fn weights(&self) -> Result<BTreeMap<String, HostTensor>> {
-        let specs = self.graph.weights.iter();
-        specs
-            .map(|(name, spec)| {
-                Ok((
-                    name.clone(),
-                    self.bindings[name].read(&self.model, &spec.shape)?,
-                ))
-            })
+        let names = self.graph.weights.keys();
+        names
+            .map(|name| Ok((name.clone(), self.weight(name)?)))
             .collect()
+    }
+
+    /// The weight of the file that the graph calls `name`.
+    ///
+    /// # Errors
+    /// If there is none, or an external file cannot be read any more.
+    pub fn weight(&self, name: &str) -> Result<HostTensor> {
+        match (self.bindings.get(name), self.graph.weights.get(name)) {
+            (Some(binding), Some(spec)) => binding.read(&self.model, &spec.shape),
+            _ => Err(Error::Unknown {
+                kind: "weight",
+                name: name.to_owned(),
+                nearest: nearest(name, self.bindings.keys().map(String::as_str)),
+            }),
+        }
     }
 
     /// The network with the file's weights on `device`. They are decoded one by one, so that a large file takes its size
@@ -107,9 +118,7 @@ impl Imported {
     /// # Errors
     /// If the file cannot be read any more.
     pub fn compile(&self, device: &Device) -> Result<CompiledGraph> {
-        self.graph.compile_from(device, |name, spec| {
-            self.bindings[name].read(&self.model, &spec.shape)
-        })
+        self.graph.compile_from(device, |name, _| self.weight(name))
     }
 
     /// Writes the file with other weights, in the form that evaluates: batch norms and dropouts that were kept in training
