@@ -82,7 +82,7 @@ impl Source {
     pub(super) fn error(&self, problem: String) -> Error {
         Error::Onnx {
             path: self.path.clone(),
-            problem,
+            problem: printable(&problem),
         }
     }
 
@@ -92,6 +92,18 @@ impl Source {
             source,
         }
     }
+}
+
+/// A text on one line: names in a file may hold anything, also what a terminal obeys.
+pub(super) fn printable(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter.is_control() {
+            true => line.extend(letter.escape_default()),
+            false => line.push(letter),
+        }
+    }
+    line
 }
 
 impl fmt::Debug for Source {

@@ -34,6 +34,7 @@ use std::sync::Arc;
 
 use super::edit::{Edits, Renamed};
 use super::element::ElementType;
+use super::source::printable;
 use super::value::{Dimension, ValueInfo, ValueKind};
 use super::{Model, Outcome};
 use crate::error::nearest;
@@ -182,7 +183,7 @@ impl Model {
         let model = Arc::new(self);
         let wrong = |problem: String| Error::Onnx {
             path: path.clone(),
-            problem,
+            problem: printable(&problem),
         };
         let mut lowering = Lowering::new(&model, opset);
         let inputs = inputs(&mut lowering, sizes).map_err(wrong)?;
@@ -191,9 +192,9 @@ impl Model {
                 .node(position, node)
                 .map_err(|problem| Error::Operator {
                     path: path.clone(),
-                    node: node.to_string(),
+                    node: printable(&node.to_string()),
                     opset,
-                    problem,
+                    problem: printable(&problem),
                 })?;
         }
         let outputs = outputs(&mut lowering).map_err(wrong)?;
@@ -223,7 +224,7 @@ impl Model {
             .collect();
         taps.retain(|tap, value| values.contains(value) && !values.contains(tap));
         graph.taps = taps;
-        graph.validate()?;
+        graph.validate().map_err(|error| wrong(error.to_string()))?;
         let bindings = bindings
             .into_iter()
             .filter(|(name, _)| graph.weights.contains_key(name))
