@@ -125,30 +125,39 @@ impl Lowering<'_> {
             size.known()
                 .ok_or_else(|| format!("expected known bounds, got {size}"))
         };
-        let indices = indices(whole, known(start)?, known(end)?, step)?;
-        if indices.len() == whole && step == 1 {
+        let (first, count) = places(whole, known(start)?, known(end)?, step)?;
+        if count == whole && step == 1 {
             return Ok(value.clone());
         }
-        if let Value::Integers(_) | Value::Floats(_) = value {
-            self.charge(indices.len())?;
+        let is_array = matches!(value, Value::Integers(_) | Value::Floats(_));
+        if count == 0 && !is_array {
+            return Err(format!("it cuts nothing from {shape}"));
+        }
+        if let (Value::Tensor(_) | Value::Weight(_) | Value::Tokens(_), Ok(step)) =
+            (value, usize::try_from(step))
+        {
+            let tensor = self.tensor(value)?;
+            let slice = Slice {
+                axis,
+                start: first,
+                count,
+                step,
+            };
+            return self.emit(Op::Slice(slice), &[&tensor]).map(Value::Tensor);
+        }
+        elements(&[count])?;
+        self.charge(count)?;
+        let stride = step as isize;
+        let indices = (0..count as isize).map(|place| (first as isize + place * stride) as usize);
+        let indices: Vec<usize> = indices.collect();
+        if is_array {
             return taken(value, axis, &indices);
         }
-        let Some(&first) = indices.first() else {
-            return Err(format!("it cuts nothing from {shape}"));
-        };
         if let Value::Rows(rows) = value {
             return rows.taken(axis, &indices);
         }
         let tensor = self.tensor(value)?;
-        let op = match usize::try_from(step) {
-            Ok(step) => Op::Slice(Slice {
-                axis,
-                start: first,
-                count: indices.len(),
-                step,
-            }),
-            Err(_) => Op::Take(Take { axis, indices }),
-        };
+        let op = Op::Take(Take { axis, indices });
         self.emit(op, &[&tensor]).map(Value::Tensor)
     }
 
@@ -410,8 +419,9 @@ fn taken(value: &Value, axis: usize, indices: &[usize]) -> Outcome<Value> {
     }
 }
 
-/// The places from `start` up to, but not including, `end`, which count from the end where negative.
-fn indices(whole: usize, start: i64, end: i64, step: i64) -> Outcome<Vec<usize>> {
+/// The first of the places from `start` up to, but not including, `end`, which count from the end where negative, and how many
+/// there are.
+fn places(whole: usize, start: i64, end: i64, step: i64) -> Outcome<(usize, usize)> {
     let length = i64::try_from(whole).map_err(|_| "the axis is too large".to_owned())?;
     let shift = |bound: i64| {
         if bound < 0 {
@@ -433,16 +443,13 @@ fn indices(whole: usize, start: i64, end: i64, step: i64) -> Outcome<Vec<usize>>
             },
         ),
     };
-    let mut places = Vec::new();
-    let mut at = start;
-    while (step > 0 && at < end) || (step < 0 && at > end) {
-        places.push(at as usize);
-        match at.checked_add(step) {
-            Some(next) => at = next,
-            None => break,
-        }
-    }
-    Ok(places)
+    let distance = end.saturating_sub(start);
+    let count = match distance.signum() == step.signum() {
+        true => distance.unsigned_abs().div_ceil(step.unsigned_abs()),
+        false => 0,
+    };
+    let first = usize::try_from(start).unwrap_or(0);
+    Ok((first, usize::try_from(count).unwrap_or(usize::MAX)))
 }
 
 /// How many numbers there are from `start` on in steps before `limit`.

@@ -41,6 +41,42 @@ fn constants_of_any_size_are_not_made() {
 }
 
 #[test]
+fn a_slice_of_a_huge_axis_is_not_listed() {
+    let mut huge = model(
+        17,
+        vec![node("Slice", &["x", "s", "e", "a"], "y", vec![])],
+        Vec::new(),
+    );
+    let kind = graph(&mut huge).input[0].kind.as_mut().unwrap();
+    let dims = &mut kind
+        .tensor_type
+        .as_mut()
+        .unwrap()
+        .shape
+        .as_mut()
+        .unwrap()
+        .dim;
+    dims[1].dim_value = Some(1 << 33);
+    let bounds = vec![
+        integers("s", &[1]),
+        integers("e", &[i64::MAX]),
+        integers("a", &[1]),
+    ];
+    graph(&mut huge).initializer = bounds;
+    let imported = import(&huge).unwrap();
+    assert_eq!(imported.graph().nodes[0].op.name(), "slice");
+    // Backwards, each place would be listed.
+    graph(&mut huge).node[0].input.push("d".to_owned());
+    graph(&mut huge).initializer = vec![
+        integers("s", &[-1]),
+        integers("e", &[i64::MIN]),
+        integers("a", &[1]),
+        integers("d", &[-1]),
+    ];
+    assert!(refusal(&huge).0.contains("Slice"));
+}
+
+#[test]
 fn many_constants_together_are_not_made_either() {
     let mut nodes = vec![node("ConstantOfShape", &["n"], "c0", vec![])];
     let names: Vec<String> = (0..200).map(|number| format!("c{number}")).collect();
