@@ -73,7 +73,7 @@ impl Model {
             }
             let bytes = self.source.part(node.place.message.clone());
             let bytes = bytes.map_err(|error| self.source.unreadable(error))?;
-            let message = edited(&bytes, &edit).map_err(|problem| self.source.error(problem))?;
+            let message = edited(&bytes, &edit).map_err(|problem| self.source.error(&problem))?;
             splices.push(Splice {
                 range: node.place.field.clone(),
                 bytes: field(1, &message),

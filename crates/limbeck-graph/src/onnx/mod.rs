@@ -138,12 +138,12 @@ impl Model {
 
     fn parse(bytes: Vec<u8>, path: &Path, is_file: bool) -> Result<Self> {
         let source = Arc::new(Source::new(path.to_owned(), bytes.len()));
-        let parse = || {
+        let parse = || -> Outcome<(Header, Graph)> {
             let (header, mut graph) = Reader::new(&source, &bytes).model()?;
             graph.check()?;
             Ok((header, graph))
         };
-        let (header, graph) = parse().map_err(|problem| source.error(problem))?;
+        let (header, graph) = parse().map_err(|problem| source.error(&problem))?;
         source.keep(bytes, is_file);
         Ok(Self {
             header,

@@ -79,10 +79,10 @@ impl Source {
         }
     }
 
-    pub(super) fn error(&self, problem: String) -> Error {
+    pub(super) fn error(&self, problem: &str) -> Error {
         Error::Onnx {
             path: self.path.clone(),
-            problem: printable(&problem),
+            problem: printable(problem),
         }
     }
 

@@ -145,7 +145,7 @@ impl Tensor {
     pub(super) fn error(&self, problem: &str) -> Error {
         let Self { name, element, .. } = self;
         self.source
-            .error(format!("tensor `{name}` ({element}): {problem}"))
+            .error(&format!("tensor `{name}` ({element}): {problem}"))
     }
 }
 

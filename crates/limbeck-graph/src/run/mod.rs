@@ -236,7 +236,7 @@ impl CompiledGraph {
     /// stay.
     ///
     /// # Errors
-    /// [`Error::Mismatch`](crate::Error::Mismatch) if weights are missing, unknown or of another shape.
+    /// [`Error::Mismatch`] if weights are missing, unknown or of another shape.
     pub fn load(mut self, weights: &BTreeMap<String, HostTensor>) -> Result<Self> {
         weights::check(&self.graph, weights)?;
         self.prepared = None;
