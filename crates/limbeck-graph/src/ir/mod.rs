@@ -13,6 +13,7 @@ mod number;
 mod op;
 mod pool;
 mod recurrent;
+mod reduce;
 mod shape;
 mod validate;
 mod weight;
@@ -28,11 +29,12 @@ pub use arrange::{
 pub use convolution::{Conv1d, Conv2d, ConvTranspose2d, IntoPair};
 pub use node::Node;
 pub use op::{
-    BatchNorm, Compare, Constant, Dropout, Embedding, LayerNorm, Linear, Op, OpWeight, Parameter,
-    Reduce, Reduction, Relation, ScaleShift, Softmax,
+    BatchNorm, Constant, Dropout, Embedding, LayerNorm, Linear, Op, OpWeight, Parameter,
+    ScaleShift, Softmax,
 };
 pub use pool::{Pool1d, Pool2d};
 pub use recurrent::{Cell, Direction, Recurrent};
+pub use reduce::{Compare, Reduce, Reduction, Relation};
 pub use shape::{Dim, Kind, Shape, ValueType};
 pub use validate::Analysis;
 pub(crate) use validate::at as node_error;

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Activation, ChannelShuffle, Concatenate, Conv1d, Conv2d, ConvTranspose2d, Expand, Pad, Pool1d,
-    Pool2d, Recurrent, Reshape, Slice, Split, Take, Transpose, View, WeightKind,
+    Activation, ChannelShuffle, Compare, Concatenate, Conv1d, Conv2d, ConvTranspose2d, Expand, Pad,
+    Pool1d, Pool2d, Recurrent, Reduce, Reshape, Slice, Split, Take, Transpose, View, WeightKind,
 };
 
 /// What a node computes. Axes count from 0, and axis 0 is mostly the batch.
@@ -271,56 +271,6 @@ pub struct Parameter {
 pub struct Constant {
     /// Its sizes.
     pub shape: Vec<usize>,
-}
-
-/// A relation between two numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Compare {
-    /// The relation of the first to the second.
-    pub relation: Relation,
-}
-
-/// How one number stands to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Relation {
-    /// `a = b`.
-    Equal,
-    /// `a < b`.
-    Less,
-    /// `a <= b`.
-    LessOrEqual,
-    /// `a > b`.
-    Greater,
-    /// `a >= b`.
-    GreaterOrEqual,
-}
-
-/// A summary of the values along axes, which stay with size 1.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Reduce {
-    /// The summary.
-    pub reduction: Reduction,
-    /// The axes, in ascending order; not the batch's.
-    pub axes: Vec<usize>,
-}
-
-/// A summary of several numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reduction {
-    /// The sum.
-    Sum,
-    /// The arithmetic mean.
-    Mean,
-    /// The largest.
-    Max,
-    /// The smallest.
-    Min,
-    /// The product.
-    Product,
 }
 
 /// A weight that an operator needs.
